@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package oplog is the program's log: numbered operations with their
+// "op(n): [started] ..." lines, the sinks that the lines go to (syslog,
+// stdout), native journal entries, and a machine-readable record of every
+// operation (ops.jsonl) with the report drawn from it. It decides how things
+// are said, never what is done. Nothing in here may log or record a secret
+// that its caller has redacted.
+package oplog
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Levels in syslog's order. The first four of them are slog's own.
+const (
+	LevelDebug     = slog.LevelDebug
+	LevelInfo      = slog.LevelInfo
+	LevelNotice    = slog.Level(2)
+	LevelWarning   = slog.LevelWarn
+	LevelError     = slog.LevelError
+	LevelCritical  = slog.Level(12)
+	LevelAlert     = slog.Level(16)
+	LevelEmergency = slog.Level(20)
+)
+
+// Logger writes lines under a stack of prefixes. A Logger is immutable and
+// safe for concurrent use; With and Start give new ones.
+type Logger struct {
+	core   *core
+	prefix string
+	parent uint64 // op number that encloses lines of this logger, 0 outside of ops
+}
+
+// core is what all loggers of one process share.
+type core struct {
+	handler slog.Handler
+	record  *Recorder
+	ops     atomic.Uint64
+	now     func() time.Time
+
+	mu       sync.Mutex
+	deferred []line // lines kept back while handler is nil
+	target   *Logger
+}
+
+type line struct {
+	level slog.Level
+	text  string
+}
+
+// New returns a logger that writes to h and records operations in rec, which may be nil.
+func New(h slog.Handler, rec *Recorder) *Logger {
+	return &Logger{core: &core{handler: h, record: rec, now: time.Now}}
+}
+
+// Deferred returns a logger that keeps its lines until Attach is called. A
+// download that runs ahead of its operation logs to one, so that its lines
+// come out below the operation's prefix, in config order.
+func Deferred() *Logger {
+	return &Logger{core: &core{now: time.Now}}
+}
+
+// Attach writes the lines that were kept back to target, and sends later ones
+// straight there. It does nothing on a logger that was not deferred.
+func (l *Logger) Attach(target *Logger) {
+	c := l.core
+	if c.handler != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.target = target
+	for _, d := range c.deferred {
+		target.emit(d.level, d.text)
+	}
+	c.deferred = nil
+}
+
+// With returns a logger whose lines have one more prefix.
+func (l *Logger) With(prefix string) *Logger {
+	n := *l
+	n.prefix = l.prefix + prefix + ": "
+	return &n
+}
+
+func (l *Logger) emit(level slog.Level, text string) {
+	c := l.core
+	text = l.prefix + text
+	if c.handler != nil {
+		r := slog.NewRecord(c.now(), level, text, 0)
+		// A log that cannot be written must not stop a boot.
+		_ = c.handler.Handle(context.Background(), r)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.target != nil {
+		c.target.emit(level, text)
+		return
+	}
+	c.deferred = append(c.deferred, line{level, text})
+}
+
+// Log writes one line.
+func (l *Logger) Log(level slog.Level, format string, args ...any) {
+	if len(args) > 0 {
+		format = fmt.Sprintf(format, args...)
+	}
+	l.emit(level, format)
+}
+
+// Debug writes one line at debug level; the other methods do so at theirs.
+func (l *Logger) Debug(format string, args ...any) { l.Log(LevelDebug, format, args...) }
+
+// Info writes one line at info level.
+func (l *Logger) Info(format string, args ...any) { l.Log(LevelInfo, format, args...) }
+
+// Notice writes one line at notice level.
+func (l *Logger) Notice(format string, args ...any) { l.Log(LevelNotice, format, args...) }
+
+// Warning writes one line at warning level.
+func (l *Logger) Warning(format string, args ...any) { l.Log(LevelWarning, format, args...) }
+
+// Err writes one line at error level.
+func (l *Logger) Err(format string, args ...any) { l.Log(LevelError, format, args...) }
+
+// Crit writes one line at critical level. A run that succeeds never does so.
+func (l *Logger) Crit(format string, args ...any) { l.Log(LevelCritical, format, args...) }
+
+// Op describes an operation for the log and for the record.
+type Op struct {
+	Desc       string // the text after [started], e.g. `writing file "/sysroot/etc/hostname"`
+	Kind       string // machine-readable kind for the record, e.g. "write-file"
+	Path       string // the object: a path in the sysroot, a unit or user name
+	ConfigPath string // the config entry, e.g. "$.storage.files.0"; empty where none
+}
+
+// Running is an operation that was started and has not ended yet.
+type Running struct {
+	log    *Logger // the logger of lines inside the operation
+	outer  *Logger
+	op     Op
+	number uint64
+	parent uint64
+	start  time.Time
+	bytes  atomic.Int64
+	silent bool
+}
+
+// Start takes the next operation number and logs [started].
+func (l *Logger) Start(op Op) *Running {
+	n := l.core.ops.Add(1)
+	inner := l.With(fmt.Sprintf("op(%x)", n))
+	inner.parent = n
+	r := &Running{log: inner, outer: l, op: op, number: n, parent: l.parent, start: l.core.now()}
+	inner.Info("[started]  %s", op.Desc)
+	return r
+}
+
+// Log returns the logger for lines inside the operation.
+func (r *Running) Log() *Logger { return r.log }
+
+// AddBytes counts bytes that the operation fetched or wrote, for the record.
+func (r *Running) AddBytes(n int64) { r.bytes.Add(n) }
+
+// End logs [finished], or [failed] with err, records the operation and returns err.
+func (r *Running) End(err error) error {
+	if !r.silent {
+		if err != nil {
+			r.log.Crit("[failed]   %s: %v", r.op.Desc, err)
+		} else {
+			r.log.Info("[finished] %s", r.op.Desc)
+		}
+	}
+	if rec := r.outer.core.record; rec != nil {
+		rec.add(r, r.outer.core.now(), err)
+	}
+	return err
+}
+
+// Do runs f as an operation.
+func (l *Logger) Do(op Op, f func(l *Logger) error) error {
+	r := l.Start(op)
+	return r.End(f(r.log))
+}
+
+// Activity starts something that has no lines in the log, only an entry in the
+// record: a stage as a whole, a download that runs ahead of its operation.
+func (l *Logger) Activity(op Op) *Running {
+	return &Running{log: l, outer: l, op: op, parent: l.parent, start: l.core.now(), silent: true}
+}
