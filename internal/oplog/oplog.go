@@ -37,49 +37,67 @@ type Logger struct {
 	parent uint64 // op number that encloses lines of this logger, 0 outside of ops
 }
 
-// core is what all loggers of one process share.
-type core struct {
-	handler slog.Handler
-	record  *Recorder
-	ops     atomic.Uint64
-	now     func() time.Time
+// shared is what all loggers of one process share.
+type shared struct {
+	record   *Recorder
+	journal  JournalFunc // nil: no native entries
+	ops      atomic.Uint64
+	now      func() time.Time
+	complain sync.Once // about a record that cannot be written
+}
 
-	mu       sync.Mutex
-	deferred []line // lines kept back while handler is nil
-	target   *Logger
+// core is where lines go: to a handler, or into a list until a target is attached.
+type core struct {
+	own     *shared
+	handler slog.Handler // nil: deferred
+
+	target   atomic.Pointer[Logger]
+	mu       sync.Mutex // keeps the order of lines while a target is attached
+	deferred []line
 }
 
 type line struct {
+	time  time.Time
 	level slog.Level
 	text  string
 }
 
 // New returns a logger that writes to h and records operations in rec, which may be nil.
 func New(h slog.Handler, rec *Recorder) *Logger {
-	return &Logger{core: &core{handler: h, record: rec, now: time.Now}}
+	return &Logger{core: &core{handler: h, own: &shared{record: rec, now: time.Now}}}
 }
 
 // Deferred returns a logger that keeps its lines until Attach is called. A
 // download that runs ahead of its operation logs to one, so that its lines
 // come out below the operation's prefix, in config order.
 func Deferred() *Logger {
-	return &Logger{core: &core{now: time.Now}}
+	return &Logger{core: &core{own: &shared{now: time.Now}}}
+}
+
+// Deferred returns a deferred logger that counts operations and records them
+// as l does. Its lines have none of l's prefixes: those of Attach's target apply.
+func (l *Logger) Deferred() *Logger {
+	return &Logger{core: &core{own: l.shared()}, parent: l.parent}
 }
 
 // Attach writes the lines that were kept back to target, and sends later ones
-// straight there. It does nothing on a logger that was not deferred.
+// straight there. It does nothing on a logger that was not deferred, or that
+// has a target already.
 func (l *Logger) Attach(target *Logger) {
 	c := l.core
-	if c.handler != nil {
+	if c.handler != nil || target.core == c {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.target = target
+	if c.target.Load() != nil {
+		return
+	}
 	for _, d := range c.deferred {
-		target.emit(d.level, d.text)
+		target.emit(d)
 	}
 	c.deferred = nil
+	c.target.Store(target)
 }
 
 // With returns a logger whose lines have one more prefix.
@@ -89,22 +107,29 @@ func (l *Logger) With(prefix string) *Logger {
 	return &n
 }
 
-func (l *Logger) emit(level slog.Level, text string) {
+// shared follows the targets of deferred loggers to what the process shares.
+func (l *Logger) shared() *shared {
+	if t := l.core.target.Load(); t != nil {
+		return t.shared()
+	}
+	return l.core.own
+}
+
+func (l *Logger) emit(n line) {
 	c := l.core
-	text = l.prefix + text
+	n.text = l.prefix + n.text
 	if c.handler != nil {
-		r := slog.NewRecord(c.now(), level, text, 0)
 		// A log that cannot be written must not stop a boot.
-		_ = c.handler.Handle(context.Background(), r)
+		_ = c.handler.Handle(context.Background(), slog.NewRecord(n.time, n.level, n.text, 0))
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.target != nil {
-		c.target.emit(level, text)
+	if t := c.target.Load(); t != nil {
+		t.emit(n)
 		return
 	}
-	c.deferred = append(c.deferred, line{level, text})
+	c.deferred = append(c.deferred, n)
 }
 
 // Log writes one line.
@@ -112,7 +137,7 @@ func (l *Logger) Log(level slog.Level, format string, args ...any) {
 	if len(args) > 0 {
 		format = fmt.Sprintf(format, args...)
 	}
-	l.emit(level, format)
+	l.emit(line{l.shared().now(), level, format})
 }
 
 // Debug writes one line at debug level; the other methods do so at theirs.
@@ -155,10 +180,11 @@ type Running struct {
 
 // Start takes the next operation number and logs [started].
 func (l *Logger) Start(op Op) *Running {
-	n := l.core.ops.Add(1)
+	sh := l.shared()
+	n := sh.ops.Add(1)
 	inner := l.With(fmt.Sprintf("op(%x)", n))
 	inner.parent = n
-	r := &Running{log: inner, outer: l, op: op, number: n, parent: l.parent, start: l.core.now()}
+	r := &Running{log: inner, outer: l, op: op, number: n, parent: l.parent, start: sh.now()}
 	inner.Info("[started]  %s", op.Desc)
 	return r
 }
@@ -178,10 +204,20 @@ func (r *Running) End(err error) error {
 			r.log.Info("[finished] %s", r.op.Desc)
 		}
 	}
-	if rec := r.outer.core.record; rec != nil {
-		rec.add(r, r.outer.core.now(), err)
-	}
+	r.record(err)
 	return err
+}
+
+// record writes the operation to the record. That it cannot be written is said
+// once and stops nothing.
+func (r *Running) record(err error) {
+	sh := r.outer.shared()
+	if sh.record == nil {
+		return
+	}
+	if werr := sh.record.add(r, sh.now(), err); werr != nil {
+		sh.complain.Do(func() { r.outer.Warning("recording operations: %v", werr) })
+	}
 }
 
 // Do runs f as an operation.
@@ -193,5 +229,5 @@ func (l *Logger) Do(op Op, f func(l *Logger) error) error {
 // Activity starts something that has no lines in the log, only an entry in the
 // record: a stage as a whole, a download that runs ahead of its operation.
 func (l *Logger) Activity(op Op) *Running {
-	return &Running{log: l, outer: l, op: op, parent: l.parent, start: l.core.now(), silent: true}
+	return &Running{log: l, outer: l, op: op, parent: l.parent, start: l.shared().now(), silent: true}
 }
