@@ -68,13 +68,18 @@ func ReadRecords(r io.Reader) ([]Record, error) {
 	return records, nil
 }
 
+// tooLong is more than any operation takes.
+const tooLong = 365 * 24 * time.Hour
+
 func parseRecord(text []byte) (Record, bool) {
 	var rec Record
 	if json.Unmarshal(text, &rec) != nil {
 		return rec, false
 	}
 	known := rec.Outcome == OK || rec.Outcome == Failed
-	return rec, known && !rec.Start.IsZero() && !rec.End.Before(rec.Start)
+	took := rec.End.Sub(rec.Start)
+	possible := took >= 0 && took < tooLong && rec.Seconds >= 0 && rec.Seconds < tooLong.Seconds()
+	return rec, known && possible && !rec.Start.IsZero()
 }
 
 // run is one execution of a stage. A stage can run more than once.
@@ -255,7 +260,11 @@ func writeSlowest(w io.Writer, records []Record, opts ReportOptions) {
 	}
 	fmt.Fprintf(w, "\nSlowest operations:\n")
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "TIME\tBYTES\tRATE\tOP\t  STAGE\t  WHAT")
+	widest := len("STAGE")
+	for _, rec := range slow {
+		widest = max(widest, utf8.RuneCountInString(clean(rec.Stage)))
+	}
+	fmt.Fprintf(t, "TIME\tBYTES\tRATE\tOP\t  %-*s  WHAT\n", widest, "STAGE")
 	for _, rec := range slow {
 		op := "-"
 		if rec.Op != 0 {
@@ -268,7 +277,8 @@ func writeSlowest(w io.Writer, records []Record, opts ReportOptions) {
 		if rec.Config != "" {
 			what += "  [" + clean(rec.Config) + "]"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t  %s\t  %s\n", duration(seconds(rec)), size(rec.Bytes), rate(rec), op, clean(rec.Stage), what)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t  %-*s  %s\n",
+			duration(seconds(rec)), size(rec.Bytes), rate(rec), op, widest, clean(rec.Stage), what)
 	}
 	t.Flush()
 }
@@ -351,7 +361,7 @@ func seconds(rec Record) time.Duration { return time.Duration(rec.Seconds * floa
 func duration(d time.Duration) string {
 	switch {
 	case d < 0:
-		return "-" + duration(-d)
+		return "-" + duration(max(-d, 0))
 	case d < time.Second:
 		return fmt.Sprintf("%.1fms", float64(d)/float64(time.Millisecond))
 	case d < time.Minute:

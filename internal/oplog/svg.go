@@ -234,7 +234,8 @@ func (c *chart) open() {
 func (c *chart) axis() {
 	bottom := c.height - 24
 	step := tickStep(c.total)
-	for at := time.Duration(0); at <= c.total; at += step {
+	for i := range int(c.total/step) + 1 {
+		at := time.Duration(i) * step
 		x := c.x(c.begin.Add(at))
 		fmt.Fprintf(c.w, `<line class="grid" x1="%.1f" y1="%d" x2="%.1f" y2="%d"/>`, x, topEdge-8, x, bottom)
 		for _, y := range []int{topEdge - 14, bottom + 14} {
