@@ -16,6 +16,7 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -93,7 +94,7 @@ func (r *Runner) start(ctx context.Context, c Cmd, stdout, stderr io.Writer) (ca
 	}
 	cmd := osexec.CommandContext(ctx, path, c.Args...)
 	cmd.Args[0] = c.Name
-	cmd.Env = r.environment(c.Env)
+	r.setEnvironment(cmd, c.Env)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Stdin, stdout, stderr
 	// A group of its own, so that cancellation reaches what the program started too.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -155,16 +156,17 @@ func (r *Runner) RunIn(ctx context.Context, l *oplog.Logger, c Cmd) (Result, err
 	return r.Run(ctx, c)
 }
 
-func (r *Runner) environment(add []string) []string {
-	env := r.Env
-	if env == nil {
-		env = os.Environ()
+// setEnvironment adds to what the process has, or to the Runner's own; of two
+// values for a name the later one counts.
+func (r *Runner) setEnvironment(cmd *osexec.Cmd, add []string) {
+	if r.Env != nil {
+		cmd.Env = slices.Clone(r.Env)
 	}
-	env = append([]string(nil), env...)
+	env := cmd.Environ()
 	if r.Path != "" {
 		env = append(env, "PATH="+r.Path)
 	}
-	return append(env, add...)
+	cmd.Env = append(env, add...)
 }
 
 // lookPath finds a program as os/exec does, in the Runner's own PATH if it has one.

@@ -233,7 +233,7 @@ func TestWriteSVG(t *testing.T) {
 		bars    map[string]int // with the four of the legend
 		text    string
 	}{
-		{"a boot", firstBoot(), map[string]int{"rect.stage": 3, "rect.op": 13, "rect.fetch": 5, "rect.failed": 3}, "First boot: 7.00s in all"},
+		{"a boot", firstBoot(), map[string]int{"rect.stage": 3, "rect.op": 13, "rect.fetch": 5, "rect.failed": 3}, "Provisioning: 7.00s in all"},
 		{"empty", nil, map[string]int{"rect.stage": 1, "rect.op": 1}, "no operations are recorded"},
 		{"no stage record", cycle[2:], map[string]int{"rect.stage": 2, "rect.op": 2}, "x (unfinished)"},
 		{"records in a ring are no trap", cycle, map[string]int{"rect.stage": 2}, "x (unfinished)"},

@@ -29,6 +29,7 @@ const (
 	rowHeight = 18
 	barHeight = 12
 	indent    = 14
+	maxDepth  = 12  // deeper ones are not indented further
 	charWidth = 6.3 // of the label font, on average
 	svgWidth  = gutter + plotWidth + rightEdge
 )
@@ -209,7 +210,7 @@ func (c *chart) open() {
 <svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d">
 <style>%s</style>
 <rect width="100%%" height="100%%" fill="#fff"/>
-<text class="title" x="16" y="28">First boot: %s in all</text>
+<text class="title" x="16" y="28">Provisioning: %s in all</text>
 `, svgWidth, c.height, style, escape(duration(c.total)))
 	note := fmt.Sprintf("%s, %s", count(c.ops, "operation"), count(c.fetch, "download"))
 	if len(c.rows) == 0 {
@@ -277,7 +278,7 @@ func (c *chart) row(i int, r row) {
 	if r.Kind == KindStage {
 		fmt.Fprintf(c.w, `<rect class="band" x="0" y="%d" width="%d" height="%d"/>`, y, svgWidth, rowHeight)
 	}
-	textClass, labelX := "", 16+r.depth*indent
+	textClass, labelX := "", 16+min(r.depth, maxDepth)*indent
 	if r.Kind == KindStage {
 		textClass = ` class="name"`
 	}
@@ -285,7 +286,7 @@ func (c *chart) row(i int, r row) {
 	fmt.Fprintf(c.w, `<text%s x="%d" y="%d">%s</text>`, textClass, labelX, y+13, escape(middle(r.label, max(room, 12))))
 
 	from, to := c.x(r.Start), c.x(r.End)
-	width := max(to-from, 1)
+	width := max(to-from, 1.5)
 	fmt.Fprintf(c.w, `<rect class="%s" x="%.1f" y="%d" width="%.1f" height="%d" rx="2"><title>%s</title></rect>`,
 		r.class, from, y+(rowHeight-barHeight)/2, width, barHeight, escape(r.tip()))
 	fmt.Fprintf(c.w, `<text class="dim" x="%.1f" y="%d">%s</text>`+"\n", from+width+5, y+13, escape(duration(seconds(r.Record))))
