@@ -8,14 +8,23 @@ package sysroot
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"path"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // Root is an open target tree. All paths given to its methods are absolute
 // paths inside of it. Symlinks before the last component are followed inside
-// the tree; the last one only where a method says so.
-type Root struct{}
+// the tree; the last one only where a method says so. A Root may be used by
+// several goroutines at once.
+type Root struct {
+	fd   int // O_PATH
+	path string
+}
 
 // Stat describes a node.
 type Stat struct {
@@ -23,40 +32,62 @@ type Stat struct {
 	UID, GID int
 	Size     int64
 	Dev, Ino uint64
-	MountID  uint64
+	MountID  uint64 // 0 on kernels before 5.8
 }
 
 // ErrMountpoint is returned by RemoveAll for a tree that holds a mount point.
 var ErrMountpoint = errors.New("contains a mount point")
 
-func Open(path string) (*Root, error)                                       { panic("stub") } // made absolute and cleaned first
-func (r *Root) Close() error                                                { panic("stub") }
-func (r *Root) Path() string                                                { panic("stub") } // "/sysroot": for messages and --root arguments
-func (r *Root) Display(p string) string                                     { panic("stub") } // "/sysroot/etc/x": lexical, for messages only
-func (r *Root) Resolve(p string) (string, error)                            { panic("stub") } // all but the last component; missing ones literally; ELOOP past 40
-func (r *Root) Lstat(p string) (Stat, error)                                { panic("stub") }
-func (r *Root) Stat(p string) (Stat, error)                                 { panic("stub") } // follows the last component
-func (r *Root) Readlink(p string) (string, error)                           { panic("stub") }
-func (r *Root) ReadFile(p string) ([]byte, error)                           { panic("stub") } // follows; refuses non-regular files
-func (r *Root) ReadDir(p string) ([]fs.DirEntry, error)                     { panic("stub") }
-func (r *Root) OpenFile(p string, flags int, perm uint32) (*os.File, error) { panic("stub") } // follows unless O_NOFOLLOW
-func (r *Root) MkdirAll(p string, perm uint32) (first string, err error)    { panic("stub") } // exact perm, umask-free; first: topmost directory made, or ""
-func (r *Root) Remove(p string) error                                       { panic("stub") }
-func (r *Root) RemoveAll(p string) error                                    { panic("stub") } // refuses, before removing anything, a tree that holds mount points
-func (r *Root) Symlink(target, p string) error                              { panic("stub") }
-func (r *Root) Link(oldp, newp string) error                                { panic("stub") } // does not follow a final symlink
-func (r *Root) Rename(oldp, newp string) error                              { panic("stub") }
-func (r *Root) Lchown(p string, uid, gid int) error                         { panic("stub") } // -1: unchanged
-func (r *Root) Chmod(p string, mode fs.FileMode) error                      { panic("stub") } // incl. set-id and sticky; does not follow
-func (r *Root) SyncFS(p string) error                                       { panic("stub") } // syncfs of the filesystem that holds p
+// errNoOpenat2 says what the kernel lacks; it still is ENOSYS to errors.Is.
+var errNoOpenat2 = fmt.Errorf("kernel without openat2 (5.6 or newer needed): %w", unix.ENOSYS)
 
-// Temp is a file being written under a temporary name. Write and Reset make it a resource.Sink.
-type Temp struct{}
+// Open opens the tree at path, which is made absolute and clean first. Links
+// on the way to it are the host's and are followed as such.
+func Open(path string) (*Root, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	var fd int
+	err = uninterrupted(func() error {
+		fd, err = unix.Open(abs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: abs, Err: err}
+	}
+	r := &Root{fd: fd, path: abs}
+	// An old kernel is better noticed here than in the midst of a stage.
+	probe, err := r.openat2("/", unix.O_PATH|unix.O_DIRECTORY, 0, 0)
+	if err != nil {
+		unix.Close(fd)
+		return nil, &fs.PathError{Op: "open", Path: abs, Err: err}
+	}
+	unix.Close(probe)
+	return r, nil
+}
 
-// NewTemp creates dir/name 0600; a leftover of that name is removed first. dir must exist.
-func (r *Root) NewTemp(dir, name string) (*Temp, error) { panic("stub") }
-func (t *Temp) Write(b []byte) (int, error)             { panic("stub") }
-func (t *Temp) Reset() error                            { panic("stub") } // back to zero bytes
-func (t *Temp) File() *os.File                          { panic("stub") } // for fchown, fchmod, copy_file_range
-func (t *Temp) Commit(p string) error                   { panic("stub") } // rename over p (same filesystem), close
-func (t *Temp) Abort() error                            { panic("stub") } // close and unlink; nothing after Commit
+// Close releases the descriptor. Handles that were opened from it stay valid.
+func (r *Root) Close() error { return unix.Close(r.fd) }
+
+// Path is where the tree is on the host: for messages and --root arguments.
+func (r *Root) Path() string { return r.path }
+
+// Display is the host's name of p, for messages. It is lexical: links are
+// not looked at, so it must never be opened.
+func (r *Root) Display(p string) string { return path.Join(r.path, path.Clean("/"+p)) }
+
+// fail wraps err with the name that the user knows the path by.
+func (r *Root) fail(op, p string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: r.Display(p), Err: err}
+}
+
+func (r *Root) failLink(op, oldp, newp string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &os.LinkError{Op: op, Old: r.Display(oldp), New: r.Display(newp), Err: err}
+}
