@@ -56,7 +56,7 @@ bench: ## Runs the Go benchmarks COUNT (6) times; the output is for `go tool ben
 
 bench-compare: ## Measures this build against Debian's ignition 2.14, side by side (root, Debian).
 bench-compare: build
-	scripts/bench-compare
+	scripts/bench-compare $(BENCHFLAGS)
 
 size: ## Shows the size of the binary, raw and zstd -19, and the biggest packages in it.
 	scripts/size
