@@ -33,7 +33,7 @@ var importTable = []room{
 		[]string{"os", "net/http", "os/exec", "syscall", "unsafe"},
 		"the config language is pure functions: editors, pipelines and the stages share it"},
 	{"internal/sysroot",
-		[]string{"golang.org/x/sys/unix", "github.com/cyphar/filepath-securejoin/..."},
+		[]string{"golang.org/x/sys/unix"},
 		[]string{"os/exec", "net/http"},
 		"the target tree is confined by the kernel; it knows no config and starts no program"},
 	{"internal/oplog",
