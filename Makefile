@@ -2,13 +2,14 @@
 #
 # Thin on purpose: `make help` lists the targets; longer work is in scripts/.
 
-GO        ?= go
+# sudo may not have Go on its PATH.
+GO        ?= $(shell command -v go || echo /usr/local/go/bin/go)
 ARCHES    := amd64 arm64 s390x ppc64le riscv64
 VERSION   ?= $(shell (git describe --tags --always --dirty 2>/dev/null || echo unknown) | sed 's/^v//')
 DISTRO    := firstboot.dev/ignition/internal/distro
 # More link-time settings for distributions: make EXTRA_LDFLAGS="-X $(DISTRO).NAME=VALUE"
 LDFLAGS   := -X $(DISTRO).Version=$(VERSION) $(EXTRA_LDFLAGS)
-BUILD     := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w $(LDFLAGS)"
+BUILD     := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w $(LDFLAGS)"
 NAMES     := validate apply rmcfg
 TESTFLAGS ?=
 FUZZTIME  ?= 60s
