@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Thin on purpose: `make help` lists the targets; longer work is in scripts/.
+
+# sudo may not have Go on its PATH.
+GO        ?= $(shell command -v go || echo /usr/local/go/bin/go)
+ARCHES    := amd64 arm64 s390x ppc64le riscv64
+VERSION   ?= $(shell (git describe --tags --always --dirty 2>/dev/null || echo unknown) | sed 's/^v//')
+DISTRO    := firstboot.dev/ignition/internal/distro
+# More link-time settings for distributions: make EXTRA_LDFLAGS="-X $(DISTRO).NAME=VALUE"
+LDFLAGS   := -X $(DISTRO).Version=$(VERSION) $(EXTRA_LDFLAGS)
+BUILD     := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w $(LDFLAGS)"
+NAMES     := validate apply rmcfg
+TESTFLAGS ?=
+FUZZTIME  ?= 60s
+BENCHTIME ?= 1s
+COUNT     ?= 6
+
+prefix     ?= /usr
+bindir     ?= $(prefix)/bin
+libexecdir ?= $(prefix)/libexec
+
+export GO LDFLAGS FUZZTIME BENCHTIME COUNT
+
+.DEFAULT_GOAL := help
+
+help: ## Lists the targets.
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
+
+build: ## Builds bin/ignition (static, stripped) and links its other names beside it.
+	$(BUILD) -o bin/ignition ./cmd/ignition
+	@for n in $(NAMES); do ln -sf ignition bin/ignition-$$n; done
+
+build-all: ## Builds bin/ARCH/ignition for amd64, arm64, s390x, ppc64le and riscv64.
+	@for a in $(ARCHES); do echo "GOARCH=$$a -> bin/$$a/ignition"; GOARCH=$$a $(BUILD) -o bin/$$a/ignition ./cmd/ignition || exit 1; done
+
+test: ## Runs every test; those that need root or a missing tool say so and are skipped.
+	$(GO) test $(TESTFLAGS) ./...
+
+race: ## Runs every test under the race detector (needs a C compiler).
+	CGO_ENABLED=1 $(GO) test -race $(TESTFLAGS) ./...
+
+lint: ## Checks formatting, go vet, staticcheck and, where present, shellcheck.
+	scripts/lint
+
+check: ## Runs what CI runs: build, build-all, lint, test.
+check: build build-all lint test
+
+fuzz: ## Runs every fuzz target for FUZZTIME (60s) each.
+	scripts/fuzz
+
+golden: ## Rewrites the golden files; read the diff before you commit it.
+	scripts/golden
+
+bench: ## Runs the Go benchmarks COUNT (6) times; the output is for `go tool benchstat`.
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./...
+
+bench-compare: ## Measures this build against Debian's ignition 2.14, side by side (root, Debian).
+bench-compare: build
+	scripts/bench-compare $(BENCHFLAGS)
+
+size: ## Shows the size of the binary, raw and zstd -19, and the biggest packages in it.
+	scripts/size
+
+demo: ## Provisions a scratch tree from a local metadata service and shows log and result (root).
+demo: build
+	scripts/demo
+
+docs: ## Checks the links between the documents and the commands that they name.
+	scripts/docs
+
+install: ## Installs the binary and its other names under DESTDIR.
+install: build
+	install -D -m 0755 bin/ignition $(DESTDIR)$(bindir)/ignition
+	install -d $(DESTDIR)$(libexecdir)
+	ln -sf ignition $(DESTDIR)$(bindir)/ignition-validate
+	ln -sf ../bin/ignition $(DESTDIR)$(libexecdir)/ignition-apply
+	ln -sf ../bin/ignition $(DESTDIR)$(libexecdir)/ignition-rmcfg
+
+clean: ## Removes what make built.
+	rm -rf bin
+
+.PHONY: help build build-all test race lint check fuzz golden bench bench-compare size demo docs install clean

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package ignition_test keeps the architecture: which room may import which,
+// and the habits that every file shares. The rules are functions over a tree of
+// source files, so that each can be shown to fail on a small wrong tree
+// (arch_rules_test.go). They read the sources with go/parser and not through
+// `go list`: that way the files of every architecture and build tag are seen,
+// and a wrong tree needs no module around it.
+package ignition_test
+
+import (
+	"path"
+	"strings"
+	"testing"
+)
+
+const module = "firstboot.dev/ignition"
+
+// room is one row of the import table. Patterns: an exact path, "x/*" for the
+// direct children of x, "x/..." for x and all beneath. Paths of this module are
+// written from its root; the standard library is allowed but for deny.
+type room struct {
+	path   string   // which packages the row is about
+	may    []string // packages of this module and of others
+	deny   []string // of the standard library
+	reason string
+}
+
+// importTable is the layering. The first row that matches a package counts.
+var importTable = []room{
+	{"internal/config/...",
+		[]string{"internal/config/...", "github.com/coreos/vcontext/...", "github.com/coreos/go-systemd/v22/unit"},
+		[]string{"os", "net/http", "os/exec", "syscall", "unsafe"},
+		"the config language is pure functions: editors, pipelines and the stages share it"},
+	{"internal/sysroot",
+		[]string{"golang.org/x/sys/unix"},
+		[]string{"os/exec", "net/http"},
+		"the target tree is confined by the kernel; it knows no config and starts no program"},
+	{"internal/oplog",
+		[]string{"golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/journal", "github.com/coreos/go-systemd/v22/daemon"},
+		[]string{"os/exec", "net/http"},
+		"everything logs, so the log may import nothing that logs"},
+	{"internal/distro",
+		nil,
+		[]string{"os", "os/exec", "net/http"},
+		"a table of names that the linker can set; it does no work"},
+	{"internal/exec",
+		[]string{"internal/oplog", "internal/distro", "golang.org/x/sys/unix"},
+		[]string{"net/http"},
+		"the one place that starts programs knows neither config nor callers"},
+	{"internal/exec/*",
+		[]string{"internal/exec", "internal/sysroot", "internal/config", "internal/distro", "internal/oplog", "golang.org/x/sys/unix"},
+		[]string{"os/exec", "net/http"},
+		"a tool family knows its tools; it fetches nothing and knows no sibling"},
+	{"internal/resource",
+		[]string{"internal/config", "internal/oplog", "golang.org/x/sys/unix", "golang.org/x/sync/...", "golang.org/x/net/..."},
+		[]string{"os/exec"},
+		"turns URLs into bytes, whoever asks"},
+	{"internal/providers",
+		[]string{"internal/resource", "internal/config"},
+		[]string{"os/exec", "net/http"},
+		"the contract between the platforms and their callers"},
+	{"internal/providers/aws",
+		[]string{"internal/providers", "internal/resource", "internal/config", "github.com/aws/aws-sdk-go-v2/...", "github.com/aws/smithy-go/..."},
+		[]string{"os/exec"},
+		"the only platform whose credentials need its vendor's SDK"},
+	{"internal/providers/*",
+		[]string{"internal/providers", "internal/resource", "internal/config", "golang.org/x/sys/unix"},
+		[]string{"os/exec"},
+		"a platform hands over the user's config; what it needs of the machine arrives in its Env"},
+	{"internal/platform",
+		[]string{"internal/providers", "internal/providers/*", "internal/resource", "internal/config"},
+		[]string{"os/exec", "net/http"},
+		"the table of platforms and how one is chosen"},
+	{"internal/stages",
+		[]string{"internal/stages/*", "internal/config", "internal/resource", "internal/sysroot", "internal/exec", "internal/exec/*", "internal/oplog", "internal/distro"},
+		[]string{"os/exec", "net/http"},
+		"the table of stages; it hands each the settings that it needs"},
+	{"internal/stages/*",
+		[]string{"internal/config", "internal/resource", "internal/sysroot", "internal/exec", "internal/exec/*", "internal/oplog", "golang.org/x/sync/...", "golang.org/x/sys/unix"},
+		[]string{"os/exec", "net/http"},
+		"a stage knows no platform, no other stage and no build-time setting"},
+	{"internal/engine",
+		[]string{"internal/...", "golang.org/x/sync/...", "golang.org/x/sys/unix", "github.com/coreos/vcontext/..."},
+		[]string{"os/exec"},
+		"puts everything beneath cmd together"},
+	{"cmd/ignition",
+		[]string{"internal/engine", "internal/config", "internal/oplog", "internal/distro", "github.com/coreos/vcontext/report"},
+		[]string{"os/exec", "net/http"},
+		"flags, environment, exit codes and wiring only"},
+	{"tests/...",
+		[]string{"tests/...", "internal/config", "golang.org/x/sys/unix", "github.com/rogpeppe/go-internal/..."},
+		nil,
+		"tests of the built binary see what a user sees"},
+}
+
+// matches tells whether a pattern of the import table covers a path.
+func matches(pattern, name string) bool {
+	if base, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return name == base || strings.HasPrefix(name, base+"/")
+	}
+	if base, ok := strings.CutSuffix(pattern, "/*"); ok {
+		return path.Dir(name) == base
+	}
+	return pattern == name
+}
+
+func roomOf(dir string) (room, bool) {
+	for _, r := range importTable {
+		if matches(r.path, dir) {
+			return r, true
+		}
+	}
+	return room{}, false
+}
+
+func anyMatch(patterns []string, name string) bool {
+	for _, p := range patterns {
+		if matches(p, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// rule is one law of the tree; check returns one line per breach.
+type rule struct {
+	name   string
+	reason string
+	check  func(tree) []string
+}
+
+var rules = []rule{
+	{"imports", "the rooms are a layering: an import against it makes the rooms one room", checkImports},
+	{"package doc", "a reader learns from the first lines what a package is for and what it leaves to others", checkPackageDoc},
+	{"no init", "work before main hides its order; lists are tables that a reader sees whole", checkInit},
+	{"no cgo", "one static binary that cross-compiles and needs no library in the initramfs", checkCgo},
+	{"no MethodByName", "it makes the linker keep every exported method of every type", checkMethodByName},
+	{"os/exec", "one place starts programs, so each command is logged, checked and redacted", checkOSExec},
+	{"environment", "what a run depends on is read once, in cmd, and handed down", checkEnvironment},
+	{"package names", "a room is named after its subject, not after its role", checkPackageNames},
+	{"licence line", "each file says its licence", checkLicence},
+	{"function length", "a function is a screen; a longer one is a list of named steps", checkFunctionLength},
+	{"unfinished", "what is unfinished is in the tracker, not in the source", checkUnfinished},
+	{"forbidden words", "the tree speaks of itself only: no registry host, no path of somebody's machine", checkForbiddenWords},
+	{"changelog", "operators read what changed", checkChangelog},
+	{"make help", "`make help` is the list of targets, so each target carries its line", checkMakeHelp},
+}
+
+// TestArchitecture holds the tree to every rule.
+func TestArchitecture(t *testing.T) {
+	tr, err := loadTree(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(tr.packages()) < 8 {
+		t.Fatalf("only %d packages found: is this the root of the module?", len(tr.packages()))
+	}
+	for _, r := range rules {
+		t.Run(strings.ReplaceAll(r.name, " ", "-"), func(t *testing.T) {
+			for _, breach := range r.check(tr) {
+				t.Errorf("%s\n\twhy the rule: %s", breach, r.reason)
+			}
+		})
+	}
+}
