@@ -43,8 +43,8 @@ race: ## Runs every test under the race detector (needs a C compiler).
 lint: ## Checks formatting, go vet, staticcheck and, where present, shellcheck.
 	scripts/lint
 
-check: ## Runs what CI runs: build, build-all, lint, test.
-check: build build-all lint test
+check: ## Runs what CI runs: build, build-all, lint, docs, test.
+check: build build-all lint docs test
 
 fuzz: ## Runs every fuzz target for FUZZTIME (60s) each.
 	scripts/fuzz
