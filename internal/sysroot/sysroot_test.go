@@ -203,7 +203,7 @@ func TestHostileLast(t *testing.T) {
 		return err
 	}}
 	mkdir := op{"MkdirAll", func(r *Root, p string) error { _, err := r.MkdirAll(p, 0o700); return err }}
-	chmod := op{"Chmod", func(r *Root, p string) error { return r.Chmod(p, 0o600) }}
+	chmod := op{"Chmod", func(r *Root, p string) error { return r.Chmod(p, 0o700) }}
 	lchown := op{"Lchown", func(r *Root, p string) error { return r.Lchown(p, os.Getuid(), -1) }}
 	readlink := op{"Readlink", func(r *Root, p string) error { _, err := r.Readlink(p); return err }}
 	stat := op{"Stat", func(r *Root, p string) error { _, err := r.Stat(p); return err }}

@@ -38,8 +38,10 @@ func NewDB(root *sysroot.Root) *DB { return &DB{root} }
 // User finds a user by name; the error is `no such user "x": not found` if there is none.
 func (d *DB) User(name string) (Account, error) {
 	var a Account
-	found, err := d.find("passwd", name, 6, func(f []string) (ok bool, err error) {
-		a, ok, err = account(f)
+	found, err := d.find("passwd", 6, func(f []string) (ok bool, err error) {
+		if matches(f, name) {
+			a, ok, err = account(f)
+		}
 		return ok, err
 	})
 	if err != nil {
@@ -54,8 +56,10 @@ func (d *DB) User(name string) (Account, error) {
 // Group finds a group by name; the error is `no such group "x": not found` if there is none.
 func (d *DB) Group(name string) (GroupEntry, error) {
 	g := GroupEntry{Name: name}
-	found, err := d.find("group", name, 3, func(f []string) (ok bool, err error) {
-		g.GID, ok, err = parseID(f[2])
+	found, err := d.find("group", 3, func(f []string) (ok bool, err error) {
+		if matches(f, name) {
+			g.GID, ok, err = parseID(f[2])
+		}
 		return ok, err
 	})
 	if err != nil {
@@ -65,6 +69,20 @@ func (d *DB) Group(name string) (GroupEntry, error) {
 		return GroupEntry{}, fmt.Errorf("no such group %q: %w", name, ErrNotFound)
 	}
 	return g, nil
+}
+
+// hasGID tells whether some group has the number.
+func (d *DB) hasGID(gid int) (bool, error) {
+	return d.find("group", 3, func(f []string) (bool, error) {
+		got, ok, err := parseID(f[2])
+		return ok && err == nil && got == gid, nil
+	})
+}
+
+// matches tells whether a line is the entry of that name. Names with those
+// signs are directives, which never match.
+func matches(f []string, name string) bool {
+	return f[0] == name && name != "" && name[0] != '+' && name[0] != '-'
 }
 
 // account reads the fields of a passwd line: name, password, uid, gid,
@@ -94,12 +112,9 @@ func parseID(s string) (id int, ok bool, err error) {
 	return int(n), true, nil
 }
 
-// find looks through the sources in their order and gives the fields of the
-// first line that has the name to take, which says whether the line counts.
-func (d *DB) find(table, name string, fields int, take func([]string) (bool, error)) (bool, error) {
-	if name == "" || name[0] == '+' || name[0] == '-' {
-		return false, nil // those are directives, which never match
-	}
+// find looks through the sources in their order for the first line that take
+// accepts. Lines with fewer fields do not count.
+func (d *DB) find(table string, fields int, take func([]string) (bool, error)) (bool, error) {
 	sources, err := d.sources(table)
 	if err != nil {
 		return false, err
@@ -112,7 +127,7 @@ func (d *DB) find(table, name string, fields int, take func([]string) (bool, err
 		}
 		for line := range strings.Lines(string(data)) {
 			f := splitLine(line)
-			if len(f) < fields || f[0] != name {
+			if len(f) < fields {
 				continue
 			}
 			if ok, err := take(f); ok || err != nil {

@@ -346,6 +346,26 @@ func TestInterrupted(t *testing.T) {
 			}
 		})
 	}
+	for _, file := range []string{"/etc/shadow", "/etc/group"} {
+		t.Run("cut before "+file, func(t *testing.T) {
+			root, m := realTree(t, nil)
+			before, err := root.ReadFile(file)
+			must(t, err)
+			must(t, m.EnsureUser(ctx, l, "", config.User{Name: "test", NoCreateHome: ptr(true)}, nil))
+			must(t, root.WriteFile(file, before, 0o600, -1, -1))
+			again := &Manager{Root: root, Runner: &exec.Runner{}, Interrupted: true}
+			must(t, again.EnsureUser(ctx, l, "", config.User{Name: "test"}, nil))
+			for _, f := range []string{"/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow"} {
+				got, err := root.ReadFile(f)
+				must(t, err)
+				want, err := uncut.ReadFile(f)
+				must(t, err)
+				if string(got) != string(want) {
+					t.Errorf("%s:\n%swant:\n%s", f, got, want)
+				}
+			}
+		})
+	}
 	t.Run("an image's account without a home stays so", func(t *testing.T) {
 		root, m := realTree(t, map[string]string{"etc/passwd-": "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/none:/bin/false\n",
 			"etc/passwd": "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/none:/bin/false\n"})

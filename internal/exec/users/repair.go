@@ -18,12 +18,14 @@ import (
 	"firstboot.dev/ignition/internal/oplog"
 )
 
-// A run that is cut while a tool works leaves two things that the tools do
+// A run that is cut while a tool works leaves three things that the tools do
 // not put right by themselves:
 //
 //   - lock files (and unfinished copies). They hold the number of a process
 //     that is gone, or of another one by now, and then every tool refuses to work;
-//   - an account without its home: useradd writes the account first. The next
+//   - an account without its shadow entry or its own group: useradd writes
+//     passwd first. It is deleted, and made anew;
+//   - an account without its home: useradd makes that last. The next
 //     run finds the account, uses usermod, and nobody makes the home.
 //
 // That an account was made by the very tool that was cut shows in passwd-,
@@ -120,6 +122,26 @@ func (m *Manager) freshAccounts() (map[string]bool, error) {
 		fresh[name] = !old[name]
 	}
 	return fresh, nil
+}
+
+// halfMade tells whether a fresh account lacks what useradd writes after passwd.
+func (m *Manager) halfMade(name string) (bool, error) {
+	if !m.fresh[name] {
+		return false, nil
+	}
+	db := NewDB(m.Root)
+	a, err := db.User(name)
+	if err != nil {
+		return false, err
+	}
+	if ok, err := db.hasGID(a.GID); err != nil || !ok {
+		return err == nil, err
+	}
+	shadow, err := m.Root.ReadFile("/etc/shadow")
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // a system without shadow passwords
+	}
+	return err == nil && !names(shadow)[name], err
 }
 
 func names(passwd []byte) map[string]bool {

@@ -140,12 +140,17 @@ func (m *Manager) account(ctx context.Context, l *oplog.Logger, op oplog.Op, u c
 		if !exists {
 			return true, nil
 		}
-		op.Kind, op.Desc = "delete-user", fmt.Sprintf("deleting user %q", u.Name)
-		c := &command{args: []string{"--remove", "--root", m.Root.Path()}}
-		if err := m.run(ctx, l, op, distro.Userdel, c, u.Name); err != nil {
-			return false, fmt.Errorf("failed to delete user %q: %w", u.Name, err)
+		return true, m.deleteUser(ctx, l, op, u.Name, "--remove")
+	}
+	if exists {
+		half, err := m.halfMade(u.Name)
+		if err == nil && half {
+			err = m.deleteUser(ctx, l, op, u.Name)
+			exists = false
 		}
-		return true, nil
+		if err != nil {
+			return false, err
+		}
 	}
 	op.Kind, op.Desc = "ensure-user", fmt.Sprintf("creating or modifying user %q", u.Name)
 	if !exists {
@@ -155,6 +160,15 @@ func (m *Manager) account(ctx context.Context, l *oplog.Logger, op oplog.Op, u c
 		return false, err
 	}
 	return false, m.run(ctx, l, op, distro.Usermod, m.modArgs(u), u.Name)
+}
+
+func (m *Manager) deleteUser(ctx context.Context, l *oplog.Logger, op oplog.Op, name string, options ...string) error {
+	op.Kind, op.Desc = "delete-user", fmt.Sprintf("deleting user %q", name)
+	c := &command{args: append(options, "--root", m.Root.Path())}
+	if err := m.run(ctx, l, op, distro.Userdel, c, name); err != nil {
+		return fmt.Errorf("failed to delete user %q: %w", name, err)
+	}
+	return nil
 }
 
 func (m *Manager) addArgs(u config.User) *command {
