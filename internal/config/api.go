@@ -4,7 +4,6 @@ package config
 
 import (
 	"errors"
-	"io"
 
 	"github.com/coreos/vcontext/path"
 	"github.com/coreos/vcontext/report"
@@ -48,12 +47,6 @@ func EachResource(c *Config, f func(p path.ContextPath, r *Resource) error) erro
 // NeedsNetwork tells whether a rendered config needs the network (spec: engine-and-files.md section 3.7),
 // and the path of the first entry that does.
 func NeedsNetwork(c *Config) (bool, path.ContextPath, error) { panic("stub") }
-
-// DataURLReader decodes a data URL as a stream. It checks the whole of it first, so Read does not fail.
-func DataURLReader(s string) (io.Reader, error) { panic("stub") }
-
-// ParseHash splits a hash of the form sha512-<hex> or sha256-<hex> into function name and sum.
-func ParseHash(s string) (function string, sum []byte, err error) { panic("stub") }
 
 // RedactURL hides the password and query values that are named like credentials; a data URL's body is dropped.
 func RedactURL(u string) string { panic("stub") }
