@@ -12,8 +12,8 @@ import (
 	"github.com/coreos/vcontext/report"
 )
 
-// place is where in the document a value stands. Places link to their parents and live on the stack; the
-// path is put together only for an entry of the report, which most values never cause.
+// place is where in the document a value stands. Places are small and link to their parents; the path is put
+// together only for an entry of the report, which most values never cause.
 type place struct {
 	parent *place
 	name   string // of a field; "" for a list element
