@@ -8,6 +8,8 @@ package config
 //	since:"3.N"            first spec version that has the field; older documents report it as an unused key
 //	narrow:"a,b=3.N"       fields of the embedded or element type that are newer in this place than in the type itself
 //	merge:"append"         list is exempt from duplicate checks and merged by appending
+//	space:"name"           lists of one object with the same name share one key space (duplicates, merge)
+//	presence:"true"        object of which a rule asks whether the document has it at all
 //	required:"true"        scalar that is always present in the newest form (written even when empty)
 //
 // Lists without merge:"append" are keyed: element types have a Key method, string lists are keyed by value.
@@ -81,8 +83,8 @@ type Timeouts struct {
 
 // KernelArguments lists arguments that must or must not be on the kernel command line.
 type KernelArguments struct {
-	ShouldExist    []string `json:"shouldExist,omitempty"`
-	ShouldNotExist []string `json:"shouldNotExist,omitempty"`
+	ShouldExist    []string `json:"shouldExist,omitempty" space:"argument"`
+	ShouldNotExist []string `json:"shouldNotExist,omitempty" space:"argument"`
 }
 
 // Passwd holds accounts.
@@ -120,11 +122,11 @@ type User struct {
 
 // Storage holds disks and what is written to them.
 type Storage struct {
-	Directories []Directory  `json:"directories,omitempty"`
+	Directories []Directory  `json:"directories,omitempty" space:"node"`
 	Disks       []Disk       `json:"disks,omitempty"`
-	Files       []File       `json:"files,omitempty"`
+	Files       []File       `json:"files,omitempty" space:"node"`
 	Filesystems []Filesystem `json:"filesystems,omitempty"`
-	Links       []Link       `json:"links,omitempty"`
+	Links       []Link       `json:"links,omitempty" space:"node"`
 	LUKS        []LUKS       `json:"luks,omitempty" since:"3.2"`
 	RAID        []RAID       `json:"raid,omitempty"`
 }
@@ -227,7 +229,7 @@ type CEX struct {
 
 // Clevis is the automatic unlocking of a LUKS volume.
 type Clevis struct {
-	Custom    ClevisCustom `json:"custom"`
+	Custom    ClevisCustom `json:"custom" presence:"true"`
 	Tang      []Tang       `json:"tang,omitempty"`
 	Threshold *int         `json:"threshold,omitempty"`
 	TPM2      *bool        `json:"tpm2,omitempty"`

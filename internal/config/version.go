@@ -2,7 +2,12 @@
 
 package config
 
-import "fmt"
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
 
 // Version is a spec version. The zero value stands before every version.
 type Version struct {
@@ -36,6 +41,69 @@ func (v Version) String() string {
 	s := fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Patch)
 	if v.Pre != "" {
 		s += "-" + v.Pre
+	}
+	return s
+}
+
+// MaxVersion is the newest version string, of the internal form.
+func MaxVersion() string { return Versions[len(Versions)-1].String() }
+
+// MaxStable is the newest version string without a pre-release part.
+func MaxStable() string {
+	for i := len(Versions) - 1; i >= 0; i-- {
+		if Versions[i].Pre == "" {
+			return Versions[i].String()
+		}
+	}
+	return ""
+}
+
+var versionPart = regexp.MustCompile(`^([0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$`)
+
+// parseVersion reads a semantic version. Metadata is part of its identity, so it is returned too.
+func parseVersion(s string) (v Version, metadata string, ok bool) {
+	s, metadata, _ = strings.Cut(s, "+")
+	s, v.Pre, _ = strings.Cut(s, "-")
+	parts := strings.Split(s, ".")
+	if len(parts) != 3 || !versionPart.MatchString(v.Pre) || !versionPart.MatchString(metadata) {
+		return Version{}, "", false
+	}
+	for i, to := range []*int64{&v.Major, &v.Minor, &v.Patch} {
+		n, err := strconv.ParseUint(parts[i], 10, 63) // unsigned: no sign is allowed
+		if err != nil {
+			return Version{}, "", false
+		}
+		*to = int64(n)
+	}
+	return v, metadata, true
+}
+
+// supportedVersion turns the text of ignition.version into a row of Versions.
+func supportedVersion(text string) (Version, error) {
+	if text == "" {
+		return Version{}, fmt.Errorf("%w: ignition.version is missing; the newest stable version is %q", ErrInvalidVersion, MaxStable())
+	}
+	v, metadata, ok := parseVersion(text)
+	if !ok {
+		return Version{}, fmt.Errorf("%w: ignition.version is %s", ErrInvalidVersion, quoteShort(text))
+	}
+	for _, s := range Versions {
+		if v == s && metadata == "" {
+			return s, nil
+		}
+	}
+	return Version{}, fmt.Errorf("%w: ignition.version is %s, supported are %s up to %s", ErrUnknownVersion, quoteShort(text), V3_0, MaxVersion())
+}
+
+// quoteShort quotes what a document says, cut to what a log line can bear.
+func quoteShort(s string) string {
+	return strconv.Quote(shorten(s))
+}
+
+func shorten(s string) string {
+	const limit = 40
+	if len(s) > limit {
+		s = s[:limit] + "..."
 	}
 	return s
 }

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// field describes one key of an object type. Every walker of this package works from these descriptions.
+type field struct {
+	name     string
+	index    []int
+	typ      reflect.Type
+	elem     *object // object type of the value or of the list's elements, nil for scalars
+	since    Version
+	narrow   map[string]Version // keys of elem that are newer here than in elem itself
+	list     bool
+	appends  bool   // lists only: no keys, child's entries follow the parent's
+	space    string // lists only: name of the key space shared with sibling lists
+	required bool
+	presence bool // a rule asks whether the document has it
+}
+
+// object describes an object type. Fields stand in traversal order, parts of embedded types first.
+type object struct {
+	typ    reflect.Type
+	fields []field
+	byName map[string]int
+}
+
+// describeConfig builds the description of Config, and of all types below it, once.
+var describeConfig = sync.OnceValue(func() *object {
+	return describe(reflect.TypeFor[Config](), map[reflect.Type]*object{})
+})
+
+func describe(t reflect.Type, known map[reflect.Type]*object) *object {
+	if o := known[t]; o != nil {
+		return o
+	}
+	o := &object{typ: t, byName: map[string]int{}}
+	known[t] = o
+	o.add(t, nil, known)
+	for i, f := range o.fields {
+		o.byName[f.name] = i
+	}
+	return o
+}
+
+func (o *object) add(t reflect.Type, prefix []int, known map[reflect.Type]*object) {
+	for i := range t.NumField() {
+		sf := t.Field(i)
+		index := append(append([]int(nil), prefix...), i)
+		if sf.Anonymous {
+			o.add(sf.Type, index, known)
+			continue
+		}
+		name, _, _ := strings.Cut(sf.Tag.Get("json"), ",")
+		f := field{name: name, index: index, typ: sf.Type, since: V3_0, appends: sf.Tag.Get("merge") == "append",
+			space: sf.Tag.Get("space"), required: sf.Tag.Get("required") == "true",
+			presence: sf.Tag.Get("presence") == "true", list: sf.Type.Kind() == reflect.Slice}
+		if s := sf.Tag.Get("since"); s != "" {
+			f.since = minorVersion(s)
+		}
+		f.narrow = parseNarrow(sf.Tag.Get("narrow"))
+		et := sf.Type
+		if f.list {
+			et = et.Elem()
+		}
+		if et.Kind() == reflect.Struct {
+			f.elem = describe(et, known)
+		}
+		o.fields = append(o.fields, f)
+	}
+}
+
+// minorVersion reads the "3.N" of a tag. A wrong tag is a programming error that every test run meets.
+func minorVersion(s string) Version {
+	minor, err := strconv.ParseInt(strings.TrimPrefix(s, "3."), 10, 64)
+	if err != nil || !strings.HasPrefix(s, "3.") {
+		panic("config: bad version in struct tag: " + s)
+	}
+	return Version{Major: 3, Minor: minor}
+}
+
+func parseNarrow(tag string) map[string]Version {
+	if tag == "" {
+		return nil
+	}
+	names, version, _ := strings.Cut(tag, "=")
+	m := map[string]Version{}
+	for n := range strings.SplitSeq(names, ",") {
+		m[n] = minorVersion(version)
+	}
+	return m
+}
+
+// lookup finds the field of a key. exact is false if only the letter case differs: such a key has its effect,
+// as it always had with Go's decoder, but is reported.
+func (o *object) lookup(key []byte) (f *field, exact bool) {
+	if i, ok := o.byName[string(key)]; ok {
+		return &o.fields[i], true
+	}
+	for i := range o.fields {
+		if strings.EqualFold(o.fields[i].name, string(key)) {
+			return &o.fields[i], false
+		}
+	}
+	return nil, false
+}
+
+// known tells whether version v has the field, given the narrowing of the place where its object stands.
+func (f *field) known(v Version, narrow map[string]Version) bool {
+	if v.Before(f.since) {
+		return false
+	}
+	n, ok := narrow[f.name]
+	return !ok || !v.Before(n)
+}
