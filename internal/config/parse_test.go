@@ -114,10 +114,13 @@ func mustParse(t testing.TB, in string) Config {
 }
 
 func TestDecode(t *testing.T) {
-	c := mustParse(t, doc("3.4.0", `,"Storage":{"files":[{"path":"/old"}],"files":[{"path":"/a","PATH":"/b","mode":2541,"contents":{"source":"data:,\u00e9\ud800\n"}}],`+
-		`"luks":[{"name":"x","device":"/d","clevis":{"tang":[{"url":"http://a","thumbprint":"t","advertisement":"{}"}]}}]},"storage":{"raid":[]}`))
+	c := mustParse(t, doc("3.4.0", `,"Storage":{"files":[{"path":"/old"}],"files":[{"path":"/a","PATH":"/b","mode":2541,"contents":{"source":"data:,x"}}],`+
+		`"luks":[{"name":"x","device":"/d","clevis":{"tang":[{"url":"http://a","thumbprint":"t","advertisement":"{}"}]}}]},"storage":{"raid":[]},"passwd":{"users":[{"name":"u","gecos":"\u00e9\ud800\n\ud83d\ude00"}]}`))
+	if g := *c.Passwd.Users[0].Gecos; g != "é\ufffd\n😀" {
+		t.Errorf("escapes read as %q", g)
+	}
 	f := c.Storage.Files
-	if len(f) != 1 || f[0].Path != "/b" || *f[0].Mode != 0o755 || *f[0].Contents.Source != "data:,é\ufffd\n" {
+	if len(f) != 1 || f[0].Path != "/b" || *f[0].Mode != 0o755 || *f[0].Contents.Source != "data:,x" {
 		t.Errorf("files %+v", f)
 	}
 	if *c.Storage.LUKS[0].Clevis.Tang[0].Advertisement != "{}" {

@@ -156,7 +156,7 @@ func (c *checker) escape() error {
 	}
 	for range 4 {
 		c.i++
-		if c.i >= len(c.b) || hexValue(c.b[c.i]) < 0 {
+		if c.i >= len(c.b) || hexDigit(c.b[c.i]) < 0 {
 			return c.unexpected(`four hex digits after \u`)
 		}
 	}
@@ -212,7 +212,7 @@ func isDigit(ch byte) bool { return '0' <= ch && ch <= '9' }
 
 func isSpace(ch byte) bool { return ch == ' ' || ch == '\n' || ch == '\r' || ch == '\t' }
 
-func hexValue(ch byte) rune {
+func hexDigit(ch byte) rune {
 	switch {
 	case isDigit(ch):
 		return rune(ch - '0')

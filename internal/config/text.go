@@ -83,7 +83,7 @@ func escaped(ch byte) byte {
 
 func hex4(q []byte) (r rune) {
 	for _, ch := range q[:4] {
-		r = r<<4 | hexValue(ch)
+		r = r<<4 | hexDigit(ch)
 	}
 	return r
 }
