@@ -2,18 +2,21 @@
 
 // Package resource turns a URL into bytes or into a file: schemes, retry,
 // time-outs, TLS, proxies, decompression, verification, and downloads that run
-// ahead of their operation. It does not know what the bytes are for.
+// ahead of their operation. It does not know what the bytes are for. Randomness
+// for TLS comes from Go's crypto/rand, which since Linux 5.6 does not wait for
+// more entropy than the kernel gathers within its first second.
 package resource
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
-	"time"
+	"net/url"
+	"strings"
 
 	"firstboot.dev/ignition/internal/config"
-	"firstboot.dev/ignition/internal/oplog"
 )
 
 // Errors that callers tell apart, with errors.Is.
@@ -28,6 +31,15 @@ var (
 	ErrVerify      = errors.New("hash verification failed")
 )
 
+// StatusError is an HTTP status that ended a fetch. It wraps ErrNotFound or ErrFailed.
+type StatusError struct {
+	Code int
+	err  error
+}
+
+func (e *StatusError) Error() string { return e.err.Error() }
+func (e *StatusError) Unwrap() error { return e.err }
+
 // Log is what a fetch says; *oplog.Logger is one.
 type Log interface {
 	Debug(format string, args ...any)
@@ -36,38 +48,8 @@ type Log interface {
 	Err(format string, args ...any)
 }
 
-// Options of a process's fetchers.
-type Options struct {
-	Version  string // raw version for User-Agent
-	Stable   string // newest stable spec version for Accept
-	OEMDir   string // root of oem:// URLs
-	FIPSPath string // /proc/sys/crypto/fips_enabled
-}
-
-// Fetcher fetches with one fixed set of settings (time-outs, proxy, trusted CAs, offline or not).
-// It is safe for concurrent use. Derived ones share connections and fetched CAs.
-type Fetcher struct{}
-
-// New returns a fetcher with default settings (headers 10 s, no total limit, no proxy, system CAs).
-func New(o Options) *Fetcher { panic("stub") }
-
-// Offline returns a fetcher that answers ErrNeedNet for every network scheme, without any I/O.
-func (f *Fetcher) Offline() *Fetcher { panic("stub") }
-func (f *Fetcher) IsOffline() bool   { panic("stub") }
-
-// WithTimeouts returns a fetcher with default settings but these limits; 0 = none.
-func (f *Fetcher) WithTimeouts(headers, total time.Duration) *Fetcher { panic("stub") }
-
-// Using returns a fetcher with the settings of a config: time-outs, proxy, CAs. CAs are fetched with the
-// pool in force in f and the new time-outs and proxy, once per process for one and the same resource.
-func (f *Fetcher) Using(ctx context.Context, log Log, ign config.Ignition) (*Fetcher, error) {
-	panic("stub")
-}
-
-// CABytes gives the decompressed bytes of a CA entry that Using has fetched (or fetches them).
-func (f *Fetcher) CABytes(ctx context.Context, log Log, ca config.Resource) ([]byte, error) {
-	panic("stub")
-}
+// defaultLimit is how much Bytes takes into memory.
+const defaultLimit = 256 << 20
 
 // Request is one fetch.
 type Request struct {
@@ -81,10 +63,31 @@ type Request struct {
 }
 
 // RequestFor turns a config's resource into a request; a nil source gives URL "".
-func RequestFor(r config.Resource) (Request, error) { panic("stub") }
-
-// Networked tells whether a URL needs the network: any scheme but data, oem and none.
-func Networked(rawURL string) bool { panic("stub") }
+func RequestFor(r config.Resource) (Request, error) {
+	var req Request
+	if r.Source != nil {
+		req.URL = *r.Source
+	}
+	if r.Compression != nil {
+		req.Compression = *r.Compression
+	}
+	if r.Verification.Hash != nil {
+		req.Hash = *r.Verification.Hash
+	}
+	for _, h := range r.HTTPHeaders {
+		switch {
+		case h.Name == "":
+			return Request{}, errors.New("HTTP header name can't be empty")
+		case h.Value == nil || *h.Value == "":
+			return Request{}, errors.New("unable to parse HTTP header")
+		}
+		if req.Headers == nil {
+			req.Headers = http.Header{}
+		}
+		req.Headers.Set(h.Name, *h.Value)
+	}
+	return req, nil
+}
 
 // Info is what is known after a fetch.
 type Info struct {
@@ -98,25 +101,56 @@ type Sink interface {
 	Reset() error
 }
 
-// Bytes fetches to memory, To streams to dst: decompressed and hashed on the way. "" as URL gives zero bytes.
-func (f *Fetcher) Bytes(ctx context.Context, log Log, r Request) ([]byte, Info, error) { panic("stub") }
-func (f *Fetcher) To(ctx context.Context, log Log, r Request, dst Sink) (Info, error)  { panic("stub") }
+// scheme is one way to get bytes. A new scheme is one file and one line of the table.
+type scheme struct {
+	local bool // needs no network
+	fetch func(ctx context.Context, f *Fetcher, log Log, r Request, out *pipeline) error
+}
 
-// Ahead runs downloads ahead of the operations that need them.
-type Ahead struct{}
+// schemes is the table of what can be fetched.
+var schemes = map[string]scheme{
+	"":      {local: true, fetch: fetchNothing},
+	"data":  {local: true, fetch: fetchData},
+	"oem":   {local: true, fetch: fetchOEM},
+	"http":  {fetch: fetchHTTP},
+	"https": {fetch: fetchHTTP},
+}
 
-// Ahead returns a queue that runs at most limit downloads at a time, begun in the order of Add.
-// act is called at start and gives the activity entry for the op record.
-func (f *Fetcher) Ahead(ctx context.Context, l *oplog.Logger, limit int) *Ahead { panic("stub") }
+// schemeOf gives the lower-cased scheme of a URL without parsing the rest,
+// which may be megabytes of inline data.
+func schemeOf(raw string) (string, error) {
+	if i := strings.IndexByte(raw, ':'); i > 0 && strings.EqualFold(raw[:i], "data") {
+		return "data", nil
+	}
+	if raw == "" {
+		return "", nil
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", errors.New("unable to parse url")
+	}
+	if u.Scheme == "" {
+		return "", fmt.Errorf("%w: the URL has none", ErrScheme)
+	}
+	return u.Scheme, nil
+}
 
-// Add queues a download. open is called when it starts, in a worker, and gives the sink.
-func (a *Ahead) Add(r Request, op oplog.Op, open func() (Sink, error)) *Download { panic("stub") }
+// Networked tells whether a URL needs the network: any scheme but data, oem and none.
+func Networked(rawURL string) bool {
+	name, err := schemeOf(rawURL)
+	if err != nil {
+		return false
+	}
+	s, ok := schemes[name]
+	return ok && !s.local
+}
 
-// Close cancels all that is not finished and waits for the workers.
-func (a *Ahead) Close() { panic("stub") }
+func fetchNothing(context.Context, *Fetcher, Log, Request, *pipeline) error { return nil }
 
-// Download is one queued download.
-type Download struct{}
-
-// Wait writes the download's log lines so far and to come to l and returns its result.
-func (d *Download) Wait(l *oplog.Logger) (Info, error) { panic("stub") }
+func fetchData(_ context.Context, _ *Fetcher, _ Log, r Request, out *pipeline) error {
+	body, err := config.DataURLReader(r.URL)
+	if err != nil {
+		return err
+	}
+	return out.copy(body)
+}

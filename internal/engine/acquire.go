@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"firstboot.dev/ignition/internal/config"
+	"firstboot.dev/ignition/internal/oplog"
+	"firstboot.dev/ignition/internal/providers"
+	"firstboot.dev/ignition/internal/providers/cmdline"
+	"firstboot.dev/ignition/internal/providers/system"
+	"firstboot.dev/ignition/internal/resource"
+	"firstboot.dev/ignition/internal/stages"
+)
+
+// acquire gives the user's config: from the sources in fetch stages, else from the cache.
+func (r *run) acquire(ctx context.Context) (config.Config, error) {
+	if !r.stage.Fetches {
+		return r.fromCache(ctx)
+	}
+	user, err := r.fromSources(ctx)
+	switch {
+	case err == nil:
+	case errors.Is(err, config.ErrEmpty):
+		r.Log.Info("%v: provider config was empty, continuing with empty cache config", err)
+		user = config.Empty()
+	case errors.Is(err, resource.ErrNeedNet):
+		r.Log.Info("failed to fetch config: %v", err)
+		return config.Config{}, err
+	default:
+		r.Log.Warning("failed to fetch config: %v", err)
+		return config.Config{}, err
+	}
+	if err := r.settle(ctx, &user); err != nil {
+		return config.Config{}, err
+	}
+	r.journalFetched()
+	return user, nil
+}
+
+// settle makes a rendered config what all stages run with: its settings are in
+// force, its CAs inline, its parts valid together, and it is in the cache.
+func (r *run) settle(ctx context.Context, user *config.Config) error {
+	f, err := r.root.Using(ctx, r.Log, user.Ignition)
+	if err != nil {
+		return err
+	}
+	r.fetcher = f
+	if err := embedCAs(ctx, r.Log, f, user); err != nil {
+		r.Log.Crit("error handling CAs: %v", err)
+		return err
+	}
+	if rep := config.ValidateMerged(*user); len(rep.Entries) > 0 {
+		logReport(r.Log, rep)
+		if rep.IsFatal() {
+			r.Log.Crit("merging configs resulted in an invalid config")
+			return config.ErrInvalid
+		}
+	}
+	raw, err := config.MarshalCache(*user)
+	if err != nil {
+		return fmt.Errorf("writing config cache: %w", err)
+	}
+	return writeCache(r.ConfigCache, raw)
+}
+
+// fromCache reads what a fetch stage left.
+func (r *run) fromCache(ctx context.Context) (config.Config, error) {
+	raw, err := os.ReadFile(r.ConfigCache)
+	if err != nil {
+		return config.Config{}, err
+	}
+	user, err := config.UnmarshalCache(raw)
+	if err != nil {
+		r.Log.Crit("failed to parse cached config: %v", err)
+		return config.Config{}, err
+	}
+	r.fetcher, err = r.root.Using(ctx, r.Log, user.Ignition)
+	return user, err
+}
+
+// source is one place that may have the user's config. The first that does not
+// answer ErrNoProvider is the one.
+type source struct {
+	name  string
+	fetch func(ctx context.Context, env *providers.Env) (providers.Result, error)
+}
+
+func (r *run) fromSources(ctx context.Context) (config.Config, error) {
+	sources := []source{
+		{"cmdline", cmdline.Fetch},
+		{"system", system.Fetch},
+		{r.Platform.provider.Name, r.Platform.provider.Fetch},
+	}
+	for _, s := range sources {
+		res, err := s.fetch(ctx, r.env)
+		if errors.Is(err, providers.ErrNoProvider) {
+			continue
+		}
+		if err != nil {
+			return config.Config{}, err
+		}
+		r.state.ProviderOutputFiles = res.Files
+		cfg, err := parse(r.Log, res.Raw)
+		if err != nil {
+			return config.Config{}, err
+		}
+		r.state.AddFetched(stages.FetchedConfig{Kind: "user", Source: s.name})
+		return newRenderer(r).render(ctx, cfg)
+	}
+	return config.Config{}, providers.ErrNoProvider
+}
+
+func (r *run) providerEnv() *providers.Env {
+	timeout := r.FetchTimeout
+	if rest := timeout % time.Second; rest != 0 {
+		timeout += time.Second - rest
+	}
+	first := r.root.WithTimeouts(10*time.Second, timeout)
+	return &providers.Env{
+		Log:          r.Log,
+		Fetcher:      first,
+		CommandLine:  func() ([]providers.Arg, error) { return readCommandLine(r.CommandLinePath) },
+		LabelDir:     r.LabelDir,
+		SysDir:       "/sys",
+		ConfigFile:   r.ConfigFile,
+		SystemDirs:   r.SystemDirs,
+		Arch:         arch,
+		FetchTimeout: timeout,
+		IMDSEndpoint: r.IMDSEndpoint,
+		IMDSMode:     r.IMDSMode,
+		Mount:        r.mountReadOnly,
+		Modprobe:     r.modprobe,
+	}
+}
+
+// embedCAs replaces each CA's source by its content, so that later stages need
+// no network for it.
+func embedCAs(ctx context.Context, log *oplog.Logger, f *resource.Fetcher, c *config.Config) error {
+	for i := range c.Ignition.Security.TLS.CertificateAuthorities {
+		ca := &c.Ignition.Security.TLS.CertificateAuthorities[i]
+		pem, err := f.CABytes(ctx, log, *ca)
+		if err != nil {
+			return fmt.Errorf("$.ignition.security.tls.certificateAuthorities.%d: %w", i, err)
+		}
+		media := strings.ReplaceAll(http.DetectContentType(pem), " ", "")
+		inline := "data:" + media + ";base64," + base64.StdEncoding.EncodeToString(pem)
+		ca.Source = &inline
+		ca.HTTPHeaders = nil
+		ca.Compression = nil
+	}
+	return nil
+}

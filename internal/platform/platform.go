@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package platform knows which platforms there are and which one a machine is
+// on. It holds the table of providers; what a provider does is its own room's
+// business.
+package platform
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"firstboot.dev/ignition/internal/providers"
+	"firstboot.dev/ignition/internal/providers/aws"
+	"firstboot.dev/ignition/internal/providers/file"
+	"firstboot.dev/ignition/internal/providers/metal"
+	"firstboot.dev/ignition/internal/providers/qemu"
+)
+
+// table lists the platforms, sorted by id.
+var table = []providers.Provider{
+	{Name: "aws", NeedsNetwork: true, Fetch: aws.Fetch},
+	{Name: "file", Fetch: file.Fetch},
+	{Name: "metal", Fetch: metal.Fetch},
+	{Name: "qemu", Fetch: qemu.Fetch},
+}
+
+// aliases are ids that images pass for a platform of another name. Those that
+// lead to metal have no provider of their own and must not stop a boot.
+var aliases = map[string]string{
+	"ec2":                "aws",
+	"gce":                "gcp",
+	"pxe":                "metal",
+	"cloudsigma":         "metal",
+	"rackspace":          "metal",
+	"rackspace-onmetal":  "metal",
+	"interoute":          "metal",
+	"niftycloud":         "metal",
+	"vagrant-virtualbox": "virtualbox",
+}
+
+// Names lists the ids, sorted.
+func Names() []string {
+	var names []string
+	for _, p := range table {
+		names = append(names, p.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Resolve finds a provider by id or alias. note says which id an alias led to.
+func Resolve(id string) (p providers.Provider, name, note string, err error) {
+	return resolve(id, guestDevice)
+}
+
+// guestDevice tells whether this is a VirtualBox guest with its driver loaded.
+func guestDevice() bool {
+	_, err := os.Stat("/dev/vboxguest")
+	return err == nil
+}
+
+func resolve(id string, inVirtualBox func() bool) (providers.Provider, string, string, error) {
+	name := id
+	if to, ok := aliases[id]; ok {
+		name = to
+	}
+	if id == "vagrant" {
+		name = "metal"
+		if inVirtualBox() {
+			name = "virtualbox"
+		}
+	}
+	for _, p := range table {
+		if p.Name == name {
+			note := ""
+			if name != id {
+				note = fmt.Sprintf("platform %q is handled as %q", id, name)
+			}
+			return p, name, note, nil
+		}
+	}
+	return providers.Provider{}, "", "", fmt.Errorf("%s is not a valid platform", id)
+}
+
+// ParseCommandLine splits a kernel command line at white space, and each word
+// at its first "=". Words without one are left out; quotes mean nothing.
+func ParseCommandLine(raw string) []providers.Arg {
+	var args []providers.Arg
+	for word := range strings.FieldsSeq(raw) {
+		if key, value, ok := strings.Cut(word, "="); ok {
+			args = append(args, providers.Arg{Key: key, Value: value})
+		}
+	}
+	return args
+}
+
+func last(args []providers.Arg, key string) (string, bool) {
+	for i := len(args) - 1; i >= 0; i-- {
+		if args[i].Key == key {
+			return args[i].Value, true
+		}
+	}
+	return "", false
+}
+
+// Named tells whether a command line names a platform at all.
+func Named(args []providers.Arg) bool {
+	for _, key := range []string{"ignition.platform.id", "flatcar.oem.id", "coreos.oem.id"} {
+		if v, ok := last(args, key); ok && v != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// FromCommandLine gives the id that a command line names. virt tells what
+// systemd-detect-virt prints; it is asked only for Flatcar's arguments.
+func FromCommandLine(args []providers.Arg, virt func() string) string {
+	if id, ok := last(args, "ignition.platform.id"); ok && id != "" {
+		return id
+	}
+	fallback := "metal"
+	if v := virt(); v == "kvm" || v == "qemu" {
+		fallback = "qemu"
+	}
+	id, ok := last(args, "flatcar.oem.id")
+	if !ok || id == "" {
+		id = fallback
+	}
+	if id == fallback {
+		if old, ok := last(args, "coreos.oem.id"); ok && old != "" {
+			id = old
+		}
+	}
+	return id
+}

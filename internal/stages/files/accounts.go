@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package files
+
+import (
+	"fmt"
+
+	"firstboot.dev/ignition/internal/exec/users"
+)
+
+// createAccounts makes groups, then users, in config order.
+func (s *stage) createAccounts() error {
+	accounts := s.Config.Passwd
+	if len(accounts.Groups)+len(accounts.Users) == 0 {
+		return nil
+	}
+	m := &users.Manager{
+		Root: s.Root, Runner: s.Runner, Fragments: s.Fragments,
+		OnKeys: s.Log.WroteKeys, Interrupted: s.mark.again,
+	}
+	if len(accounts.Groups) > 0 {
+		log := s.Log.With("ensureGroups")
+		for i, g := range accounts.Groups {
+			entry := fmt.Sprintf("$.passwd.groups.%d", i)
+			if err := m.EnsureGroup(s.ctx, log, entry, g); err != nil {
+				return entryError(entry, fmt.Errorf("failed to configure groups: %w", err))
+			}
+		}
+	}
+	if len(accounts.Users) > 0 {
+		log := s.Log.With("ensureUsers")
+		for i, u := range accounts.Users {
+			entry := fmt.Sprintf("$.passwd.users.%d", i)
+			if err := m.EnsureUser(s.ctx, log, entry, u, s.NotatedDirs); err != nil {
+				return entryError(entry, fmt.Errorf("failed to configure users: %w", err))
+			}
+		}
+	}
+	if s.labels != nil {
+		if err := s.labels.AddAccounts(s.names, accounts.Users); err != nil {
+			return err
+		}
+	}
+	_, err := s.openDir("/etc") // so that its filesystem is synced
+	return err
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package files
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"firstboot.dev/ignition/internal/config"
+	"firstboot.dev/ignition/internal/oplog"
+	"firstboot.dev/ignition/internal/resource"
+	"firstboot.dev/ignition/internal/sysroot"
+)
+
+// node is one directory, file or link to make.
+type node struct {
+	entry   string // config entry: "$.storage.files.3"
+	path    string // resolved: every link before the last component was followed
+	owner   *config.Node
+	dir     *config.Directory
+	file    *config.File
+	link    *config.Link
+	present bool         // something was at the path before the stage began
+	stat    sysroot.Stat // and what
+	made    bool         // by an earlier run of the stage that was cut
+	fetches []*fetch     // of a file: contents, then appends
+}
+
+// fetch is one resource of a file.
+type fetch struct {
+	entry    string // "$.storage.files.3.contents"
+	request  resource.Request
+	appended bool
+	download *resource.Download // nil: read when it is needed
+	temp     *sysroot.Temp      // where the download goes
+	tempDir  string
+	tempName string
+}
+
+// plan is what the stage will do to the tree. Accounts and units need no plan:
+// their config entries say it all.
+type plan struct {
+	nodes []*node
+}
+
+func (s *stage) makePlan() (*plan, error) {
+	p := &plan{}
+	st := &s.Config.Storage
+	var hard []*node
+	add := func(list *[]*node, n *node) error {
+		err := s.look(n)
+		*list = append(*list, n)
+		return entryError(n.entry, err)
+	}
+	for i := range st.Directories {
+		d := &st.Directories[i]
+		if err := add(&p.nodes, &node{entry: fmt.Sprintf("$.storage.directories.%d", i), owner: &d.Node, dir: d}); err != nil {
+			return nil, err
+		}
+	}
+	for i := range st.Files {
+		n, err := s.planFile(&st.Files[i], fmt.Sprintf("$.storage.files.%d", i))
+		if err == nil {
+			err = add(&p.nodes, n)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	for i := range st.Links {
+		l := &st.Links[i]
+		list := &p.nodes
+		if l.Hard != nil && *l.Hard {
+			list = &hard
+		}
+		if err := add(list, &node{entry: fmt.Sprintf("$.storage.links.%d", i), owner: &l.Node, link: l}); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.unique(append(slices.Clone(p.nodes), hard...)); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(p.nodes, func(a, b *node) int { return cmp.Compare(depth(a.path), depth(b.path)) })
+	// Hard links come last, since they may point at anything.
+	p.nodes = append(p.nodes, hard...)
+	return p, nil
+}
+
+// look resolves a node's path and finds out what is there.
+func (s *stage) look(n *node) error {
+	var err error
+	if n.path, err = s.Root.Resolve(n.owner.Path); err != nil {
+		return err
+	}
+	n.stat, err = s.Root.Lstat(n.path)
+	switch {
+	case err == nil:
+		n.present = true
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return nil
+}
+
+// planFile checks a file's resources before anything is done.
+func (s *stage) planFile(f *config.File, entry string) (*node, error) {
+	n := &node{entry: entry, owner: &f.Node, file: f}
+	add := func(r config.Resource, entry string, appended bool) error {
+		req, err := resource.RequestFor(r)
+		if err == nil && req.Hash != "" {
+			if _, _, err = config.ParseHash(req.Hash); err != nil {
+				s.Log.Crit("Error parsing verification string %q: %v", req.Hash, err)
+			}
+		}
+		if err != nil {
+			return &config.EntryError{Path: entry, Err: fmt.Errorf("failed to resolve file %q: %w", s.Root.Display(f.Path), err)}
+		}
+		n.fetches = append(n.fetches, &fetch{entry: entry, request: req, appended: appended})
+		return nil
+	}
+	if f.Contents.Source != nil {
+		if err := add(f.Contents, entry+".contents", false); err != nil {
+			return nil, err
+		}
+	}
+	for i, a := range f.Append {
+		if a.Source == nil {
+			continue // appends nothing
+		}
+		if err := add(a, fmt.Sprintf("%s.append.%d", entry, i), true); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+// unique refuses entries that turn out to be one and the same node.
+func (s *stage) unique(nodes []*node) error {
+	seen := map[string]*node{}
+	for _, n := range nodes {
+		if other, ok := seen[n.path]; ok {
+			return entryError(n.entry, fmt.Errorf("%s at %s resolved to %s after symlink chasing, but another entry with path %s also resolves there",
+				n.kind(), n.owner.Path, s.Root.Display(n.path), other.owner.Path))
+		}
+		seen[n.path] = n
+	}
+	return nil
+}
+
+func (n *node) kind() string {
+	switch {
+	case n.dir != nil:
+		return "directory"
+	case n.file != nil:
+		return "file"
+	}
+	return "link"
+}
+
+func (n *node) overwrite() bool { return n.owner.Overwrite != nil && *n.owner.Overwrite }
+
+func depth(p string) int {
+	if p == "/" {
+		return 0
+	}
+	return strings.Count(p, "/")
+}
+
+// download starts what has to come over the network, in the order in which it
+// is needed, each to a temporary file on the filesystem of its destination.
+func (p *plan) download(s *stage, ahead *resource.Ahead) {
+	var doomed []string
+	for _, n := range p.nodes {
+		if n.overwrite() {
+			doomed = append(doomed, n.path)
+		}
+	}
+	for _, n := range p.nodes {
+		for i, f := range n.fetches {
+			if !resource.Networked(f.request.URL) || s.Fetcher.IsOffline() {
+				continue
+			}
+			f.tempDir, f.tempName = s.tempDir(n.path, doomed), tempName(n, i)
+			op := oplog.Op{Kind: oplog.KindFetch, Desc: "GET " + config.RedactURL(f.request.URL), Path: n.path, ConfigPath: f.entry}
+			f.download = ahead.Add(f.request, op, func() (resource.Sink, error) {
+				var err error
+				f.temp, err = s.Root.NewTemp(f.tempDir, f.tempName)
+				return f.temp, err
+			})
+		}
+	}
+}
+
+// tempDir is the nearest directory above a path that exists and that no entry
+// of the config is going to remove.
+func (s *stage) tempDir(p string, doomed []string) string {
+	for dir := path.Dir(p); ; dir = path.Dir(dir) {
+		if dir == "/" {
+			return dir
+		}
+		gone := slices.ContainsFunc(doomed, func(d string) bool { return dir == d || strings.HasPrefix(dir, d+"/") })
+		if st, err := s.Root.Stat(dir); err == nil && st.Mode.IsDir() && !gone {
+			return dir
+		}
+	}
+}
+
+// temps lists every temporary name that the stage may leave when it is cut.
+func (p *plan) temps(s *stage) []string {
+	var doomed []string
+	for _, n := range p.nodes {
+		if n.overwrite() {
+			doomed = append(doomed, n.path)
+		}
+	}
+	var out []string
+	for _, n := range p.nodes {
+		if n.file == nil {
+			continue
+		}
+		for i, f := range n.fetches {
+			if resource.Networked(f.request.URL) {
+				out = append(out, path.Join(s.tempDir(n.path, doomed), tempName(n, i)))
+			}
+		}
+		out = append(out, path.Join(path.Dir(n.path), sysroot.TempName(path.Base(n.path))))
+	}
+	return out
+}
+
+func tempName(n *node, i int) string { return sysroot.TempName(fmt.Sprintf("%s %d", n.path, i)) }
+
+// dropTemps removes the temporary files that were not used.
+func (p *plan) dropTemps() {
+	for _, n := range p.nodes {
+		for _, f := range n.fetches {
+			if f.temp != nil {
+				_ = f.temp.Abort()
+			}
+		}
+	}
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+
+	"firstboot.dev/ignition/internal/config"
+	"firstboot.dev/ignition/internal/oplog"
+)
+
+const unitDir = "/etc/systemd/system"
+
+// createUnits writes units, drop-ins and masks in config order, and then the presets.
+func (s *stage) createUnits() error {
+	var presets presets
+	for i := range s.Config.Systemd.Units {
+		u := &s.Config.Systemd.Units[i]
+		entry := fmt.Sprintf("$.systemd.units.%d", i)
+		err := s.createUnit(u, entry)
+		if err == nil && u.Enabled != nil {
+			err = presets.add(u.Name, *u.Enabled, entry)
+		}
+		if err == nil && u.Mask != nil {
+			err = s.mask(u.Name, *u.Mask, entry)
+		}
+		if err != nil {
+			return entryError(entry, err)
+		}
+	}
+	return s.writePresets(&presets)
+}
+
+// unitPath refuses a name that would lead out of the unit directory.
+func unitPath(dir, name string) (string, error) {
+	if path.Base(name) != name || name == "." || name == ".." {
+		return "", fmt.Errorf("%q is not the name of a unit or drop-in: it must not hold a slash", name)
+	}
+	return path.Join(dir, name), nil
+}
+
+func (s *stage) createUnit(u *config.Unit, entry string) error {
+	at, err := unitPath(unitDir, u.Name)
+	if err != nil {
+		return err
+	}
+	op := oplog.Op{Desc: fmt.Sprintf("processing unit %q", u.Name), Kind: "unit", Path: u.Name, ConfigPath: entry}
+	return s.Log.Do(op, func(log *oplog.Logger) error {
+		for i, d := range u.Dropins {
+			if d.Contents == nil {
+				continue
+			}
+			p, err := unitPath(at+".d", d.Name)
+			if err != nil {
+				return err
+			}
+			where := fmt.Sprintf("%s.dropins.%d", entry, i)
+			if err := s.writeUnit(log, fmt.Sprintf("writing systemd drop-in %q", d.Name), p, *d.Contents, where); err != nil {
+				return err
+			}
+		}
+		if u.Contents == nil || *u.Contents == "" {
+			return nil
+		}
+		return s.writeUnit(log, fmt.Sprintf("writing unit %q", u.Name), at, *u.Contents, entry)
+	})
+}
+
+// writeUnit replaces a file or link at the path; a directory there is an error.
+func (s *stage) writeUnit(log *oplog.Logger, what, p, contents, entry string) error {
+	p, err := s.Root.Resolve(p)
+	if err != nil {
+		return err
+	}
+	desc := fmt.Sprintf("%s at %q", what, s.Root.Display(p))
+	r := log.Start(oplog.Op{Desc: desc, Kind: "write-unit", Path: p, ConfigPath: entry})
+	r.AddBytes(int64(len(contents)))
+	return r.End(entryError(entry, s.writePlain(p, []byte(contents), fileMode)))
+}
+
+// writePlain puts a file of root's at a resolved path, with its parents.
+func (s *stage) writePlain(p string, contents []byte, mode fs.FileMode) error {
+	if err := s.makeParents(p); err != nil {
+		return err
+	}
+	dir, err := s.openDir(path.Dir(p))
+	if err != nil {
+		return err
+	}
+	s.label(p)
+	return dir.WriteFile(path.Base(p), contents, mode, 0, 0)
+}
+
+// mask links a unit to /dev/null, or takes such a link away.
+func (s *stage) mask(name string, mask bool, entry string) error {
+	at, err := unitPath(unitDir, name)
+	if err != nil {
+		return err
+	}
+	p, err := s.Root.Resolve(at)
+	if err != nil {
+		return err
+	}
+	if !mask {
+		return s.unmask(name, p, entry)
+	}
+	op := oplog.Op{Desc: fmt.Sprintf("masking unit %q", name), Kind: "mask-unit", Path: p, ConfigPath: entry}
+	return s.Log.Do(op, func(*oplog.Logger) error {
+		s.closeDir()
+		if err := s.Root.RemoveAll(p); err != nil {
+			return err
+		}
+		if err := s.makeParents(p); err != nil {
+			return err
+		}
+		dir, err := s.openDir(path.Dir(p))
+		if err != nil {
+			return err
+		}
+		s.label(p)
+		return dir.Symlink("/dev/null", path.Base(p))
+	})
+}
+
+func (s *stage) unmask(name, p, entry string) error {
+	target, err := s.Root.Readlink(p)
+	if err != nil || target != "/dev/null" {
+		return nil // not masked
+	}
+	op := oplog.Op{Desc: fmt.Sprintf("unmasking unit %q", name), Kind: "unmask-unit", Path: p, ConfigPath: entry}
+	return s.Log.Do(op, func(*oplog.Logger) error {
+		err := s.Root.Remove(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package stages is the table of stages, in the order in which a boot runs
+// them, and what the engine hands to each. The rooms below it hold the stages
+// themselves; each takes only the parts of Env that it needs.
+package stages
+
+import (
+	"context"
+	"time"
+
+	"firstboot.dev/ignition/internal/config"
+	"firstboot.dev/ignition/internal/distro"
+	"firstboot.dev/ignition/internal/exec"
+	"firstboot.dev/ignition/internal/oplog"
+	"firstboot.dev/ignition/internal/resource"
+	"firstboot.dev/ignition/internal/stages/disks"
+	"firstboot.dev/ignition/internal/stages/fetch"
+	"firstboot.dev/ignition/internal/stages/fetch_offline"
+	"firstboot.dev/ignition/internal/stages/files"
+	"firstboot.dev/ignition/internal/stages/kargs"
+	"firstboot.dev/ignition/internal/stages/mount"
+	"firstboot.dev/ignition/internal/stages/umount"
+	"firstboot.dev/ignition/internal/sysroot"
+)
+
+// Env is what a stage runs with.
+type Env struct {
+	Config    *config.Config
+	Root      string        // path of the sysroot
+	Log       *oplog.Logger // has the stage's prefix
+	Fetcher   *resource.Fetcher
+	Runner    *exec.Runner
+	State     *State
+	Fragments bool // write ssh keys to authorized_keys.d/ignition
+	Live      bool // ignition-apply: only what can be done to a running system
+}
+
+// Stage is one row of the table.
+type Stage struct {
+	Name    string
+	Fetches bool // acquires the config anew instead of from the cache
+	Run     func(ctx context.Context, env *Env) error
+}
+
+// All lists the stages in the order of a boot.
+var All = []Stage{
+	{"fetch-offline", true, func(_ context.Context, e *Env) error { return fetch_offline.Run(e.Config) }},
+	{"fetch", true, func(_ context.Context, e *Env) error { return fetch.Run(e.Log) }},
+	{"kargs", false, func(ctx context.Context, e *Env) error {
+		return kargs.Run(ctx, e.Log, e.Runner, distro.KargsHelper, e.Config.KernelArguments)
+	}},
+	{"disks", false, func(_ context.Context, e *Env) error { return disks.Run(e.Config) }},
+	{"mount", false, func(_ context.Context, e *Env) error { return mount.Run(e.Config) }},
+	{"files", false, runFiles},
+	{"umount", false, func(_ context.Context, e *Env) error { return umount.Run(e.Config) }},
+}
+
+// Lookup finds a stage by its name.
+func Lookup(name string) (Stage, bool) {
+	for _, s := range All {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return Stage{}, false
+}
+
+// runFiles runs the files stage and takes out of the state what is on disk now.
+func runFiles(ctx context.Context, e *Env) error {
+	root, err := sysroot.Open(e.Root)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	err = files.Run(ctx, files.Input{
+		Config: e.Config, Root: root, Log: e.Log, Fetcher: e.Fetcher, Runner: e.Runner,
+		Live:               e.Live,
+		Fragments:          e.Fragments,
+		Relabel:            distro.SELinuxRelabel(),
+		ResultFile:         distro.ResultFilePath,
+		BootIDPath:         distro.BootIDPath,
+		LUKSKeyDir:         distro.LuksRealRootKeyFilePath,
+		CEXRepository:      distro.LuksCexRealRootRepository,
+		DeviceAliasDir:     distro.DeviceAliasDir,
+		Systemctl:          distro.Systemctl,
+		Cryptsetup:         distro.Cryptsetup,
+		InitrdAttach:       true,
+		Now:                time.Now,
+		NotatedDirs:        e.State.NotatedDirectories,
+		ProviderFiles:      e.State.ProviderOutputFiles,
+		LUKSKeyFiles:       e.State.LUKSPersistKeyFiles,
+		VolumeKeyFiles:     e.State.LUKSPersistVolumeKeyFiles,
+		UserConfigProvided: e.State.UserConfigProvided(),
+	})
+	if err == nil {
+		// The key files are in the real root; /run must not keep them.
+		e.State.LUKSPersistKeyFiles, e.State.LUKSPersistVolumeKeyFiles = nil, nil
+	}
+	return err
+}
