@@ -71,7 +71,7 @@ func (e *ExitError) Unwrap() error { return e.cause }
 func (r *Runner) Run(ctx context.Context, c Cmd) (Result, error) {
 	secrets := c.secrets()
 	stdout, stderr := newTail(stdoutLimit, secrets), newTail(stderrLimit, secrets)
-	cause, code := r.start(ctx, c, stdout, stderr)
+	code, cause := r.start(ctx, c, stdout, stderr)
 	out, outDropped := stdout.result()
 	errOut, errDropped := stderr.result()
 	res := Result{ExitCode: code, Stdout: out, Stderr: errOut, Truncated: outDropped > 0 || errDropped > 0}
@@ -84,13 +84,13 @@ func (r *Runner) Run(ctx context.Context, c Cmd) (Result, error) {
 }
 
 // start runs the program to its end and gives the reason if it did not exit 0.
-func (r *Runner) start(ctx context.Context, c Cmd, stdout, stderr io.Writer) (cause error, code int) {
+func (r *Runner) start(ctx context.Context, c Cmd, stdout, stderr io.Writer) (code int, err error) {
 	if err := ctx.Err(); err != nil {
-		return err, -1
+		return -1, err
 	}
 	path, err := r.lookPath(c.Name)
 	if err != nil {
-		return err, -1
+		return -1, err
 	}
 	cmd := osexec.CommandContext(ctx, path, c.Args...)
 	cmd.Args[0] = c.Name
@@ -101,20 +101,20 @@ func (r *Runner) start(ctx context.Context, c Cmd, stdout, stderr io.Writer) (ca
 	cmd.Cancel = func() error { return terminate(cmd.Process.Pid) }
 	cmd.WaitDelay = Grace
 	if err := cmd.Start(); err != nil {
-		return err, -1
+		return -1, err
 	}
 	err = cmd.Wait()
 	code = cmd.ProcessState.ExitCode()
 	if ctx.Err() != nil && err != nil {
 		// The program is gone; whatever of its group ignored SIGTERM goes as well.
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		return interrupted(ctx, err), code
+		return code, interrupted(ctx, err)
 	}
 	if errors.Is(err, osexec.ErrWaitDelay) && code == 0 {
 		// It did its work and left a child with the output open, as mount helpers do.
-		return nil, 0
+		return 0, nil
 	}
-	return err, code
+	return code, err
 }
 
 // terminate asks a process group to end.

@@ -39,14 +39,14 @@ func TestHugeConfig(t *testing.T) {
 	b.WriteString("nonsense")
 	m.write("config.ign", b.String())
 	res := m.stage(1, "file", "fetch")
-	wantText(t, res.stdout, "CRITICAL : error at line 3 col 4")
+	wantText(t, res.stdout, "CRITICAL : error at line 3 col 5: ")
 }
 
 func TestBadConfigs(t *testing.T) {
 	for _, row := range []struct {
 		name, config, want string
 	}{
-		{"nesting", spec34 + `,"x":` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + "}", "exceeded max depth"},
+		{"nesting", spec34 + `,"x":` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + "}", "line 1 col 10037: invalid JSON: nested deeper than 10000 levels"},
 		{"path with a newline", spec34 + `,"storage":{"files":[` + "\n" + `{"path":"/a\nINFO     : files: files passed"}]}}`, `error at $.storage.files.0.path, line 2 col 9: path contains a control character`},
 		{"syntax", spec34 + ",\n  \"storage\": {\"files\": [}}", "line 2 col "},
 		{"two nodes below a link", spec34 + `,"storage":{"links":[{"path":"/l","target":"/t"}],"files":[{"path":"/l/f"}]}}`, "error at $.storage.files.0, line 1 col"},
@@ -67,13 +67,15 @@ func TestBadConfigs(t *testing.T) {
 // TestOptionAsName: a name that begins with a dash would be an option to useradd.
 func TestOptionAsName(t *testing.T) {
 	m := newMachine(t)
-	before := snapshot(t, m.root, nil)
+	// A run that failed leaves its mark, so that the next one goes through all of it again.
+	skip := func(rel string) bool { return rel == "etc" || rel == "etc/.ignition-incomplete.json" }
+	before := snapshot(t, m.root, skip)
 	res := m.refuse(spec34 + `,"passwd":{"users":[{"name":"--help","passwordHash":"$6$secret"}]}}`)
 	wantText(t, res.stdout, `"--help"`)
 	wantText(t, res.stdout, "$.passwd.users.0")
 	wantNoText(t, res.stdout+res.stderr, "$6$secret")
 	wantNoText(t, res.stdout, "executing:")
-	if after := snapshot(t, m.root, nil); after != before {
+	if after := snapshot(t, m.root, skip); after != before {
 		t.Errorf("the tree changed:\n%s\nwas:\n%s", after, before)
 	}
 }
@@ -207,13 +209,13 @@ func TestServerFaults(t *testing.T) {
 				}
 				wantText(t, res.stderr, "files failed\nFull config:\n{")
 			}
-			m.wantNoLeftovers2(row.fail != "")
+			m.wantOnlyMark(row.fail != "")
 		})
 	}
 }
 
-// wantNoLeftovers2 allows the mark of an unfinished run where the stage failed.
-func (m *machine) wantNoLeftovers2(failed bool) {
+// wantOnlyMark allows the mark of an unfinished run where the stage failed.
+func (m *machine) wantOnlyMark(failed bool) {
 	m.t.Helper()
 	if failed {
 		_ = os.Remove(filepath.Join(m.root, "etc/.ignition-incomplete.json"))
@@ -320,7 +322,7 @@ func TestFullDisk(t *testing.T) {
 	if m.exists("sysroot/srv/remote") {
 		t.Error("half a file was left")
 	}
-	m.wantNoLeftovers2(true)
+	m.wantOnlyMark(true)
 }
 
 func TestReadOnlyRoot(t *testing.T) {
