@@ -16,10 +16,8 @@ import (
 	"slices"
 	"strings"
 
-	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/distro"
 	"firstboot.dev/ignition/internal/exec"
-	"firstboot.dev/ignition/internal/exec/users"
 	"firstboot.dev/ignition/internal/oplog"
 	"firstboot.dev/ignition/internal/sysroot"
 )
@@ -74,8 +72,9 @@ func (s *Set) Add(paths ...string) {
 // accountFiles are what the account tools change, with backups beside them.
 var accountFiles = []string{"passwd", "group", "shadow", "gshadow", "subuid", "subgid"}
 
-// AddAccounts notes the account files and the homes of the config's users.
-func (s *Set) AddAccounts(names *users.DB, list []config.User) error {
+// AddAccounts notes the account files, and these homes: what each leads to,
+// never a link itself. A home that is not there needs no label.
+func (s *Set) AddAccounts(homes []string) error {
 	entries, err := s.root.ReadDir("/etc")
 	if err != nil {
 		return err
@@ -89,30 +88,10 @@ func (s *Set) AddAccounts(names *users.DB, list []config.User) error {
 			s.paths["/etc/"+e.Name()] = true
 		}
 	}
-	for _, u := range list {
-		if u.ShouldExist != nil && !*u.ShouldExist || u.NoCreateHome != nil && *u.NoCreateHome {
-			continue
+	for _, home := range homes {
+		if at, err := s.resolve(home); err == nil {
+			s.paths[at] = true
 		}
-		if err := s.addHome(names, u.Name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// addHome notes what a home leads to, never a link itself. A home that is not
-// there needs no label.
-func (s *Set) addHome(names *users.DB, user string) error {
-	account, err := names.User(user)
-	if err != nil {
-		return err
-	}
-	if account.Home == "" {
-		return nil
-	}
-	home, err := s.resolve(account.Home)
-	if err == nil {
-		s.paths[home] = true
 	}
 	return nil
 }

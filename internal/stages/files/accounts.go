@@ -5,6 +5,7 @@ package files
 import (
 	"fmt"
 
+	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/exec/users"
 )
 
@@ -37,10 +38,32 @@ func (s *stage) createAccounts() error {
 		}
 	}
 	if s.labels != nil {
-		if err := s.labels.AddAccounts(s.names, accounts.Users); err != nil {
+		homes, err := s.homes(accounts.Users)
+		if err == nil {
+			err = s.labels.AddAccounts(homes)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	_, err := s.openDir("/etc") // so that its filesystem is synced
 	return err
+}
+
+// homes lists the homes of the users that have one of their own.
+func (s *stage) homes(list []config.User) ([]string, error) {
+	var homes []string
+	for _, u := range list {
+		if u.ShouldExist != nil && !*u.ShouldExist || u.NoCreateHome != nil && *u.NoCreateHome {
+			continue
+		}
+		account, err := s.names.User(u.Name)
+		if err != nil {
+			return nil, err
+		}
+		if account.Home != "" {
+			homes = append(homes, account.Home)
+		}
+	}
+	return homes, nil
 }
