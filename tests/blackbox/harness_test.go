@@ -8,6 +8,7 @@ package blackbox
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -267,6 +268,9 @@ func snapshot(t *testing.T, root string, skip func(rel string) bool) string {
 			raw, err := os.ReadFile(p)
 			if err != nil {
 				return err
+			}
+			if len(raw) > 200 {
+				raw = fmt.Appendf(nil, "%d bytes, %x", len(raw), sha256.Sum256(raw))
 			}
 			fmt.Fprintf(&out, " %q", raw)
 		case info.Mode()&fs.ModeSymlink != 0:

@@ -23,8 +23,9 @@ import (
 //
 //   - lock files (and unfinished copies). They hold the number of a process
 //     that is gone, or of another one by now, and then every tool refuses to work;
-//   - an account without its shadow entry or its own group: useradd writes
-//     passwd first. It is deleted, and made anew;
+//   - an account without its shadow entry or its own group, or a group without
+//     its gshadow entry: useradd writes passwd first, and group before
+//     gshadow. It is deleted, and made anew;
 //   - an account without its home: useradd makes that last. The next
 //     run finds the account, uses usermod, and nobody makes the home.
 //
@@ -38,10 +39,6 @@ var accountFiles = []string{"passwd", "group", "shadow", "gshadow", "subuid", "s
 func (m *Manager) repair(ctx context.Context, l *oplog.Logger) error {
 	if !m.Interrupted || m.repaired {
 		return nil
-	}
-	fresh, err := m.freshAccounts()
-	if err != nil {
-		return err
 	}
 	entries, err := m.list("/etc")
 	if err != nil {
@@ -60,7 +57,14 @@ func (m *Manager) repair(ctx context.Context, l *oplog.Logger) error {
 			return err
 		}
 	}
-	m.fresh, m.repaired = fresh, true
+	// Only now is it sure that no tool is still at work.
+	if m.fresh, err = m.freshNames("passwd"); err != nil {
+		return err
+	}
+	if m.freshGroups, err = m.freshNames("group"); err != nil {
+		return err
+	}
+	m.repaired = true
 	return nil
 }
 
@@ -105,15 +109,17 @@ func (m *Manager) awaitHolder(ctx context.Context, lock string) error {
 	return nil
 }
 
-func (m *Manager) freshAccounts() (map[string]bool, error) {
-	before, err := m.Root.ReadFile("/etc/passwd-")
+// freshNames gives the names in an account file that its backup, the copy from
+// before the last change, does not have.
+func (m *Manager) freshNames(file string) (map[string]bool, error) {
+	before, err := m.Root.ReadFile("/etc/" + file + "-")
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	now, err := m.Root.ReadFile("/etc/passwd")
+	now, err := m.Root.ReadFile("/etc/" + file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -122,6 +128,24 @@ func (m *Manager) freshAccounts() (map[string]bool, error) {
 		fresh[name] = !old[name]
 	}
 	return fresh, nil
+}
+
+// lacks tells whether a file of passwords is there but has no such name.
+func (m *Manager) lacks(file, name string) (bool, error) {
+	data, err := m.Root.ReadFile("/etc/" + file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // a system without shadow passwords
+	}
+	return err == nil && !names(data)[name], err
+}
+
+// halfMadeGroup tells whether a fresh group lacks what groupadd and useradd
+// write after it.
+func (m *Manager) halfMadeGroup(name string) (bool, error) {
+	if !m.freshGroups[name] {
+		return false, nil
+	}
+	return m.lacks("gshadow", name)
 }
 
 // halfMade tells whether a fresh account lacks what useradd writes after passwd.
@@ -137,11 +161,10 @@ func (m *Manager) halfMade(name string) (bool, error) {
 	if ok, err := db.hasGID(a.GID); err != nil || !ok {
 		return err == nil, err
 	}
-	shadow, err := m.Root.ReadFile("/etc/shadow")
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil // a system without shadow passwords
+	if half, err := m.halfMadeGroup(name); half || err != nil {
+		return half, err // its own group
 	}
-	return err == nil && !names(shadow)[name], err
+	return m.lacks("shadow", name)
 }
 
 func names(passwd []byte) map[string]bool {

@@ -35,8 +35,9 @@ type Manager struct {
 	// tools may have left is then put right first: see repair.go.
 	Interrupted bool
 
-	repaired bool
-	fresh    map[string]bool // accounts that the cut run's last tool had just made
+	repaired    bool
+	fresh       map[string]bool // accounts that the cut run's last tool had just made
+	freshGroups map[string]bool // groups likewise
 }
 
 // noPassword locks the account; it is no secret.
@@ -76,6 +77,16 @@ func (m *Manager) ensureGroup(ctx context.Context, l *oplog.Logger, configPath s
 			return fmt.Errorf("failed to delete group %q: %w", g.Name, err)
 		}
 		return nil
+	}
+	if exists {
+		half, err := m.halfMadeGroup(g.Name)
+		if err == nil && half {
+			err = m.run(ctx, l, oplog.Op{Kind: "delete-group", Desc: fmt.Sprintf("deleting group %q", g.Name), Path: g.Name, ConfigPath: configPath}, distro.Groupdel, m.command(), g.Name)
+		}
+		if err != nil {
+			return err
+		}
+		exists = !half
 	}
 	c.number("--gid", g.GID)
 	if h := text(g.PasswordHash); h != "" {

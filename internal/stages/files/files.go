@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"syscall"
 	"time"
 
@@ -63,14 +64,23 @@ type stage struct {
 	mark    *mark
 	labels  *relabel.Set
 	touched map[uint64]string // a path of each filesystem that was written to, by device
-	dir     *sysroot.Dir      // the directory that was written to last
-	dirPath string
+	dirs    map[string]*openDir
+	again   bool // nodes have to be looked at once more before they are made
 }
+
+// openDir is a directory that is kept open, since entries tend to share theirs.
+type openDir struct {
+	*sysroot.Dir
+	handsOn bool // its group goes to what is made in it
+}
+
+// maxOpenDirs is how many directories are kept open.
+const maxOpenDirs = 128
 
 // Run does all of the stage.
 func Run(ctx context.Context, in Input) error {
-	s := &stage{Input: in, ctx: ctx, names: users.NewDB(in.Root), touched: map[uint64]string{}}
-	defer s.closeDir()
+	s := &stage{Input: in, ctx: ctx, names: users.NewDB(in.Root), touched: map[uint64]string{}, dirs: map[string]*openDir{}}
+	defer s.closeDirs()
 	if err := s.setUpRelabel(); err != nil {
 		return fmt.Errorf("failed to handle relabeling: %w", err)
 	}
@@ -81,6 +91,7 @@ func Run(ctx context.Context, in Input) error {
 	if err := s.begin(); err != nil {
 		return hint(err)
 	}
+	s.again = s.mark.again || s.plan.removes || len(in.Config.Passwd.Users) > 0
 	ahead := in.Fetcher.Ahead(ctx, in.Log, maxDownloads)
 	defer s.plan.dropTemps()
 	defer ahead.Close()
@@ -157,29 +168,37 @@ func (s *stage) sync() error {
 	return nil
 }
 
-// openDir opens a directory, or gives the one that was used last.
-func (s *stage) openDir(p string) (*sysroot.Dir, error) {
-	if s.dir != nil && s.dirPath == p {
-		return s.dir, nil
+// openDir opens a directory to write to, or gives the one that is open already.
+func (s *stage) openDir(p string) (*openDir, error) {
+	if d, ok := s.dirs[p]; ok {
+		return d, nil
 	}
-	s.closeDir()
-	d, err := s.Root.OpenDir(p)
+	if len(s.dirs) >= maxOpenDirs {
+		s.closeDirs()
+	}
+	dir, err := s.Root.OpenDir(p)
 	if err != nil {
 		return nil, err
 	}
-	if st, err := s.Root.Stat(p); err == nil {
-		if _, ok := s.touched[st.Dev]; !ok {
-			s.touched[st.Dev] = p
-		}
+	st, err := dir.Lstat(".")
+	if err != nil {
+		dir.Close()
+		return nil, err
 	}
-	s.dir, s.dirPath = d, p
+	if _, ok := s.touched[st.Dev]; !ok {
+		s.touched[st.Dev] = p
+	}
+	d := &openDir{dir, st.Mode&fs.ModeSetgid != 0}
+	s.dirs[p] = d
 	return d, nil
 }
 
-func (s *stage) closeDir() {
-	if s.dir != nil {
-		s.dir.Close()
-		s.dir = nil
+// closeDirs closes them all: before a directory is removed, whose handle would
+// lead nowhere, and at the end.
+func (s *stage) closeDirs() {
+	for p, d := range s.dirs {
+		d.Close()
+		delete(s.dirs, p)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/oplog"
+	"firstboot.dev/ignition/internal/resource"
 	"firstboot.dev/ignition/internal/sysroot"
 )
 
@@ -39,9 +40,11 @@ func (s *stage) createNodes() error {
 }
 
 func (s *stage) createNode(log *oplog.Logger, n *node) error {
-	// The stage's own earlier entries may have made the node meanwhile, as a parent.
-	if err := s.look(n); err != nil {
-		return err
+	if s.again {
+		// Home directories and removals may have changed what the plan saw.
+		if err := s.lookAgain(n); err != nil {
+			return err
+		}
 	}
 	s.mark.apply(n)
 	s.label(n.path)
@@ -59,7 +62,7 @@ func (s *stage) createNode(log *oplog.Logger, n *node) error {
 // makeRoom removes what is at a node's path, if the config says so, and makes its parents.
 func (s *stage) makeRoom(n *node) error {
 	if n.present && n.overwrite() || n.ours() {
-		s.closeDir()
+		s.closeDirs()
 		if err := s.Root.RemoveAll(n.path); err != nil {
 			return err
 		}
@@ -69,7 +72,11 @@ func (s *stage) makeRoom(n *node) error {
 }
 
 func (s *stage) makeParents(p string) error {
-	_, err := s.Root.MkdirAll(path.Dir(p), directoryMode)
+	p = path.Dir(p)
+	if _, ok := s.dirs[p]; ok {
+		return nil
+	}
+	_, err := s.Root.MkdirAll(p, directoryMode)
 	return err
 }
 
@@ -200,7 +207,7 @@ func (s *stage) writeAnew(log *oplog.Logger, n *node) error {
 	if n.file.Mode != nil {
 		mode = toFileMode(*n.file.Mode)
 	}
-	if err := w.temp.SetOwnerAndMode(mode, uid, gid); err != nil {
+	if err := w.setOwnerAndMode(mode, uid, gid); err != nil {
 		return fmt.Errorf("error setting file permissions for %s: %w", shown, err)
 	}
 	return w.commit()
@@ -211,6 +218,14 @@ type writing struct {
 	*stage
 	node *node
 	temp *sysroot.Temp
+}
+
+// setOwnerAndMode leaves out the change to what a new file of root's has anyway.
+func (w *writing) setOwnerAndMode(mode fs.FileMode, uid, gid int) error {
+	if dir, ok := w.dirs[path.Dir(w.node.path)]; ok && !dir.handsOn && !w.owns(w.node) && uid == 0 && gid == 0 && os.Geteuid() == 0 {
+		uid, gid = -1, -1
+	}
+	return w.temp.SetOwnerAndMode(mode, uid, gid)
 }
 
 // step does one operation: the contents, or one append.
@@ -237,12 +252,16 @@ func (w *writing) fill(r *oplog.Running, f *fetch) error {
 		r.AddBytes(info.Bytes)
 		return nil
 	}
+	fresh := w.temp == nil
 	if err := w.open(); err != nil {
 		return err
 	}
-	sink, err := newTail(w.temp.File())
-	if err != nil {
-		return err
+	var sink resource.Sink = w.temp
+	if !fresh {
+		var err error
+		if sink, err = newTail(w.temp.File()); err != nil {
+			return err
+		}
 	}
 	info, err := w.Fetcher.To(w.ctx, r.Log(), f.request, sink)
 	r.AddBytes(info.Bytes)
@@ -294,7 +313,7 @@ func copyTemp(dst io.Writer, src *sysroot.Temp) error {
 func (w *writing) commit() error {
 	n := w.node
 	if n.present && n.stat.Mode.IsDir() {
-		w.closeDir()
+		w.closeDirs()
 		if err := w.Root.RemoveAll(n.path); err != nil {
 			return err
 		}

@@ -45,16 +45,62 @@ type fetch struct {
 // plan is what the stage will do to the tree. Accounts and units need no plan:
 // their config entries say it all.
 type plan struct {
-	nodes []*node
+	nodes   []*node
+	removes bool // some entry overwrites what is there
+}
+
+// looker finds out what is at the paths of a plan. Entries tend to share their
+// directories, so each is resolved and opened once.
+type looker struct {
+	root    *sysroot.Root
+	parents map[string]string // as in the config, to resolved
+	at      string            // the directory that is open
+	dir     *sysroot.Dir      // nil: it is not there
+}
+
+func (l *looker) close() {
+	if l.dir != nil {
+		l.dir.Close()
+		l.dir = nil
+	}
+}
+
+// resolve follows every link before the last component of a path.
+func (l *looker) resolve(p string) (string, error) {
+	parent, base := path.Dir(p), path.Base(p)
+	if at, ok := l.parents[parent]; ok && base != "/" {
+		return path.Join(at, base), nil
+	}
+	resolved, err := l.root.Resolve(p)
+	if err == nil {
+		l.parents[parent] = path.Dir(resolved)
+	}
+	return resolved, err
+}
+
+// lstat describes what is at a resolved path.
+func (l *looker) lstat(p string) (sysroot.Stat, error) {
+	if parent := path.Dir(p); l.dir == nil || parent != l.at {
+		l.close()
+		dir, err := l.root.OpenDir(parent)
+		if err != nil {
+			return l.root.Lstat(p)
+		}
+		l.at, l.dir = parent, dir
+	}
+	return l.dir.Lstat(path.Base(p))
 }
 
 func (s *stage) makePlan() (*plan, error) {
 	p := &plan{}
+	l := &looker{root: s.Root, parents: map[string]string{}}
+	defer l.close()
 	st := &s.Config.Storage
 	var hard []*node
 	add := func(list *[]*node, n *node) error {
-		err := s.look(n)
+		err := n.look(l)
 		*list = append(*list, n)
+		p.removes = p.removes || n.overwrite()
 		return entryError(n.entry, err)
 	}
 	for i := range st.Directories {
@@ -92,19 +138,40 @@ func (s *stage) makePlan() (*plan, error) {
 }
 
 // look resolves a node's path and finds out what is there.
+func (n *node) look(l *looker) error {
+	var err error
+	if n.path, err = l.resolve(n.owner.Path); err != nil {
+		return err
+	}
+	st, err := l.lstat(n.path)
+	return n.found(st, err)
+}
+
+func (n *node) found(st sysroot.Stat, err error) error {
+	n.stat, n.present = st, err == nil
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// look finds out what is at the path of a node that is not in the plan.
 func (s *stage) look(n *node) error {
 	var err error
 	if n.path, err = s.Root.Resolve(n.owner.Path); err != nil {
 		return err
 	}
-	n.stat, err = s.Root.Lstat(n.path)
-	switch {
-	case err == nil:
-		n.present = true
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
+	return s.lookAgain(n)
+}
+
+// lookAgain finds out what is at a node's path now.
+func (s *stage) lookAgain(n *node) error {
+	if dir, ok := s.dirs[path.Dir(n.path)]; ok {
+		st, err := dir.Lstat(path.Base(n.path))
+		return n.found(st, err)
 	}
-	return nil
+	st, err := s.Root.Lstat(n.path)
+	return n.found(st, err)
 }
 
 // planFile checks a file's resources before anything is done.

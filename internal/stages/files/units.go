@@ -109,7 +109,7 @@ func (s *stage) mask(name string, mask bool, entry string) error {
 	}
 	op := oplog.Op{Desc: fmt.Sprintf("masking unit %q", name), Kind: "mask-unit", Path: p, ConfigPath: entry}
 	return s.Log.Do(op, func(*oplog.Logger) error {
-		s.closeDir()
+		s.closeDirs()
 		if err := s.Root.RemoveAll(p); err != nil {
 			return err
 		}
