@@ -92,6 +92,7 @@ var (
 	errPathEmpty     = errors.New("path not specified")
 	errPathRelative  = errors.New("path not absolute")
 	errPathUncleaned = errors.New("path is not fully simplified")
+	errPathControl   = errors.New("path contains a control character")
 )
 
 // pathError checks an absolute path. Symbolic links are not consulted.
@@ -103,6 +104,8 @@ func pathError(s string) error {
 		return errPathRelative
 	case !isSimplified(s):
 		return errPathUncleaned
+	case hasControl(s):
+		return errPathControl
 	}
 	return nil
 }
@@ -126,13 +129,10 @@ func isSimplified(s string) bool {
 	return true
 }
 
-// checkPath checks a mandatory path. Control characters are legal in paths but hardly ever meant.
-func (k *rules) checkPath(p *place, s string) {
-	k.failOn(p, pathError(s))
-	if hasControl(s) {
-		k.warn(p, fmt.Sprintf("path %q contains control characters", s))
-	}
-}
+// checkPath checks a mandatory path. Control characters are legal in the names
+// of a filesystem, but nobody means them in a config, and a newline would forge
+// lines of the log.
+func (k *rules) checkPath(p *place, s string) { k.failOn(p, pathError(s)) }
 
 func hasControl(s string) bool {
 	for i := 0; i < len(s); i++ {
