@@ -297,7 +297,7 @@ func TestRedirectLimit(t *testing.T) {
 			s := serve(t, func(w http.ResponseWriter, r *http.Request, n int) {
 				last = n
 				if n <= tt.hops {
-					http.Redirect(w, r, fmt.Sprintf("/%d", n), 302)
+					http.Redirect(w, r, fmt.Sprintf("/%d", n), http.StatusFound)
 				}
 			})
 			f, slept := testFetcher(t)
@@ -456,7 +456,7 @@ func TestResumeThroughRedirect(t *testing.T) {
 		}
 		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(want))
 	})
-	s := serve(t, func(w http.ResponseWriter, r *http.Request, _ int) { http.Redirect(w, r, store.URL, 302) })
+	s := serve(t, func(w http.ResponseWriter, r *http.Request, _ int) { http.Redirect(w, r, store.URL, http.StatusFound) })
 	f, _ := testFetcher(t)
 	dst := &sink{}
 	_, err := f.To(t.Context(), &lines{}, Request{URL: s.URL}, dst)

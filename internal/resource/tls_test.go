@@ -305,7 +305,7 @@ func TestCertificateLater(t *testing.T) {
 func TestRedirectToPlain(t *testing.T) {
 	a := newAuthority(t, "a")
 	plain := serve(t, hello)
-	s := a.serve(t, nil, http.RedirectHandler(plain.URL+"/?token=hunter2", 302))
+	s := a.serve(t, nil, http.RedirectHandler(plain.URL+"/?token=hunter2", http.StatusFound))
 	f, _ := testFetcher(t)
 	f, err := f.Using(t.Context(), &lines{}, withCAs(dataURL(a.pem)))
 	if err != nil {
