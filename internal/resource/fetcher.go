@@ -8,9 +8,7 @@ import (
 	"crypto/sha512"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -37,26 +35,33 @@ type Options struct {
 	OEMDir   string       // root of oem:// URLs
 	Progress func(string) // told about long downloads, may be nil
 
-	idle  time.Duration // tests make the limits short
-	sleep func(ctx context.Context, d time.Duration) error
+	idle     time.Duration // tests make the limits short
+	progress time.Duration
+	sleep    func(ctx context.Context, d time.Duration) error
 }
 
 // shared is what all fetchers of a process have in common.
 type shared struct {
-	opts Options
-	mu   sync.Mutex
-	cas  map[string][]byte // fetched CA bundles by resource
+	opts       Options
+	mu         sync.Mutex
+	cas        map[string]*bundle // fetched CA bundles by resource
+	transports map[settings]*http.Transport
+}
+
+// settings are what connections depend on: fetchers that agree in them share connections.
+type settings struct {
+	headers                        time.Duration
+	httpProxy, httpsProxy, noProxy string
+	cas                            string // digest of the trusted CAs besides the system's
 }
 
 // Fetcher fetches with one fixed set of settings (time-outs, proxy, trusted CAs, offline or not).
-// It is safe for concurrent use. Derived ones share what was fetched of CAs.
+// It is safe for concurrent use. Derived ones share connections and what was fetched of CAs.
 type Fetcher struct {
 	shared    *shared
 	offline   bool
 	total     time.Duration
-	headers   time.Duration
-	proxy     func(*url.URL) (*url.URL, error)
-	pool      *x509.CertPool // nil: the system's
+	set       settings
 	transport *http.Transport
 }
 
@@ -65,12 +70,14 @@ func New(o Options) *Fetcher {
 	if o.idle == 0 {
 		o.idle = defaultIdleTimeout
 	}
+	if o.progress == 0 {
+		o.progress = progressEvery
+	}
 	if o.sleep == nil {
 		o.sleep = sleep
 	}
-	f := &Fetcher{shared: &shared{opts: o, cas: map[string][]byte{}}, headers: defaultHeaderTimeout}
-	f.transport = f.newTransport()
-	return f
+	sh := &shared{opts: o, cas: map[string]*bundle{}, transports: map[settings]*http.Transport{}}
+	return sh.fetcher(settings{headers: defaultHeaderTimeout}, nil)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -84,19 +91,27 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (f *Fetcher) newTransport() *http.Transport {
+// fetcher returns one for these settings. pool holds the CAs that set names; nil is the system's.
+func (sh *shared) fetcher(set settings, pool *x509.CertPool) *Fetcher {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	t := sh.transports[set]
+	if t == nil {
+		t = newTransport(set, pool)
+		sh.transports[set] = t
+	}
+	return &Fetcher{shared: sh, set: set, transport: t}
+}
+
+func newTransport(set settings, pool *x509.CertPool) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Resolver: &net.Resolver{PreferGo: true}}
+	proxy := set.proxy()
 	return &http.Transport{
-		Proxy: func(r *http.Request) (*url.URL, error) {
-			if f.proxy == nil {
-				return nil, nil
-			}
-			return f.proxy(r.URL)
-		},
+		Proxy:                 func(r *http.Request) (*url.URL, error) { return proxy(r.URL) },
 		DialContext:           dialer.DialContext,
 		TLSHandshakeTimeout:   tlsTimeout,
-		ResponseHeaderTimeout: f.headers,
-		TLSClientConfig:       &tls.Config{RootCAs: f.pool, MinVersion: tls.VersionTLS12},
+		ResponseHeaderTimeout: set.headers,
+		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
 		MaxIdleConnsPerHost:   16,
 		IdleConnTimeout:       30 * time.Second,
 		DisableCompression:    true,
@@ -118,8 +133,8 @@ func (f *Fetcher) IsOffline() bool { return f.offline }
 
 // WithTimeouts returns a fetcher with default settings but these limits; 0 = none.
 func (f *Fetcher) WithTimeouts(headers, total time.Duration) *Fetcher {
-	n := &Fetcher{shared: f.shared, offline: f.offline, headers: headers, total: total}
-	n.transport = n.newTransport()
+	n := f.shared.fetcher(settings{headers: headers}, nil)
+	n.offline, n.total = f.offline, total
 	return n
 }
 
@@ -127,31 +142,46 @@ func (f *Fetcher) WithTimeouts(headers, total time.Duration) *Fetcher {
 // CAs are fetched with the pool in force in f and the new time-outs and proxy,
 // once per process for one and the same resource.
 func (f *Fetcher) Using(ctx context.Context, log Log, ign config.Ignition) (*Fetcher, error) {
-	n := &Fetcher{shared: f.shared, offline: f.offline, headers: defaultHeaderTimeout, pool: f.pool}
+	set, total := settingsOf(ign)
+	var pool *x509.CertPool
+	if cas := ign.Security.TLS.CertificateAuthorities; len(cas) > 0 {
+		var err error
+		if pool, set.cas, err = f.withPoolOf(set, total).caPool(ctx, log, cas); err != nil {
+			return nil, err
+		}
+	}
+	n := f.shared.fetcher(set, pool)
+	n.offline, n.total = f.offline, total
+	if set.cas != f.set.cas {
+		f.transport.CloseIdleConnections()
+	}
+	return n, nil
+}
+
+// withPoolOf returns a fetcher with new settings but the CAs that f trusts.
+func (f *Fetcher) withPoolOf(set settings, total time.Duration) *Fetcher {
+	set.cas = f.set.cas
+	n := f.shared.fetcher(set, f.transport.TLSClientConfig.RootCAs)
+	n.offline, n.total = f.offline, total
+	return n
+}
+
+func settingsOf(ign config.Ignition) (set settings, total time.Duration) {
+	set.headers = defaultHeaderTimeout
 	if t := ign.Timeouts.HTTPResponseHeaders; t != nil {
-		n.headers = seconds(*t)
+		set.headers = seconds(*t)
 	}
 	if t := ign.Timeouts.HTTPTotal; t != nil {
-		n.total = seconds(*t)
+		total = seconds(*t)
 	}
-	n.proxy = proxyFunc(ign.Proxy)
-	n.transport = n.newTransport()
-	cas := ign.Security.TLS.CertificateAuthorities
-	if len(cas) == 0 {
-		if n.pool != nil {
-			n.pool = nil
-			n.transport = n.newTransport()
-		}
-		return n, nil
+	if p := ign.Proxy.HTTPProxy; p != nil {
+		set.httpProxy = *p
 	}
-	pool, err := n.caPool(ctx, log, cas)
-	if err != nil {
-		return nil, err
+	if p := ign.Proxy.HTTPSProxy; p != nil {
+		set.httpsProxy = *p
 	}
-	n.transport.CloseIdleConnections()
-	n.pool = pool
-	n.transport = n.newTransport()
-	return n, nil
+	set.noProxy = strings.Join(ign.Proxy.NoProxy, ",")
+	return set, total
 }
 
 // seconds of a config; a negative number is no limit.
@@ -159,77 +189,21 @@ func seconds(n int) time.Duration {
 	if n < 0 {
 		return 0
 	}
-	return time.Duration(min(n, 1<<31)) * time.Second
+	return time.Duration(min(n, 1<<31-1)) * time.Second
 }
 
-// proxyFunc follows the config alone, never the environment. Link-local
-// addresses, where metadata services live, are never proxied.
-func proxyFunc(p config.Proxy) func(*url.URL) (*url.URL, error) {
-	if p.HTTPProxy == nil && p.HTTPSProxy == nil {
-		return nil
-	}
-	c := httpproxy.Config{NoProxy: strings.Join(p.NoProxy, ",")}
-	if p.HTTPProxy != nil {
-		c.HTTPProxy = *p.HTTPProxy
-	}
-	if p.HTTPSProxy != nil {
-		c.HTTPSProxy = *p.HTTPSProxy
-	}
+// proxy follows the config alone, never the environment. The machine itself and
+// link-local addresses, where metadata services live, are never proxied.
+func (set settings) proxy() func(*url.URL) (*url.URL, error) {
+	c := httpproxy.Config{HTTPProxy: set.httpProxy, HTTPSProxy: set.httpsProxy, NoProxy: set.noProxy}
 	proxy := c.ProxyFunc()
 	return func(u *url.URL) (*url.URL, error) {
 		host, _, _ := strings.Cut(u.Hostname(), "%")
-		if ip := net.ParseIP(host); ip != nil && ip.IsLinkLocalUnicast() {
+		if ip := net.ParseIP(host); ip != nil && ip.IsLinkLocalUnicast() || strings.EqualFold(host, "localhost") {
 			return nil, nil
 		}
 		return proxy(u)
 	}
-}
-
-func (f *Fetcher) caPool(ctx context.Context, log Log, cas []config.Resource) (*x509.CertPool, error) {
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	for _, ca := range cas {
-		raw, err := f.CABytes(ctx, log, ca)
-		if err != nil {
-			if !errors.Is(err, ErrNeedNet) {
-				log.Err("Unable to fetch CA (%s): %v", config.RedactURL(*ca.Source), err)
-			}
-			return nil, err
-		}
-		if err := addCerts(log, pool, raw); err != nil {
-			log.Err("Unable to parse CA bundle: %v", err)
-			return nil, fmt.Errorf("CA %s: %w", config.RedactURL(*ca.Source), err)
-		}
-	}
-	return pool, nil
-}
-
-// CABytes gives the decompressed bytes of a CA entry that Using has fetched (or fetches them).
-func (f *Fetcher) CABytes(ctx context.Context, log Log, ca config.Resource) ([]byte, error) {
-	if ca.Source == nil || *ca.Source == "" {
-		return nil, errors.New("source is required")
-	}
-	req, err := RequestFor(ca)
-	if err != nil {
-		return nil, err
-	}
-	key := fmt.Sprintf("%q %q %q %q", req.URL, req.Compression, req.Hash, req.Headers)
-	f.shared.mu.Lock()
-	raw, ok := f.shared.cas[key]
-	f.shared.mu.Unlock()
-	if ok {
-		return raw, nil
-	}
-	raw, _, err = f.Bytes(ctx, log, req)
-	if err != nil {
-		return nil, err
-	}
-	f.shared.mu.Lock()
-	defer f.shared.mu.Unlock()
-	f.shared.cas[key] = raw
-	return raw, nil
 }
 
 // Bytes fetches to memory. "" as URL gives zero bytes.
@@ -254,12 +228,12 @@ func (f *Fetcher) To(ctx context.Context, log Log, r Request, dst Sink) (Info, e
 	if err != nil {
 		return Info{}, err
 	}
-	s, ok := schemes[name]
+	s, known := schemeNamed(name)
 	switch {
-	case !ok:
-		return Info{}, fmt.Errorf("%w %q", ErrScheme, name)
 	case f.offline && !s.local:
 		return Info{}, ErrNeedNet
+	case !known:
+		return Info{}, fmt.Errorf("%w %q", ErrScheme, name)
 	}
 	out, err := newPipeline(r, dst)
 	if err != nil {
@@ -293,5 +267,3 @@ func (m *memory) Reset() error {
 	m.Buffer.Reset()
 	return nil
 }
-
-var _ io.Writer = (*memory)(nil)

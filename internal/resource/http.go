@@ -10,7 +10,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"slices"
 	"strconv"
@@ -18,29 +17,30 @@ import (
 	"time"
 
 	"firstboot.dev/ignition/internal/config"
+	"golang.org/x/net/http/httpguts"
 )
 
 const (
 	firstPause    = 200 * time.Millisecond
 	longestPause  = 5 * time.Second
-	maxRedirects  = 10
 	progressEvery = 10 * time.Second
 )
 
-var errRedirects = fmt.Errorf("stopped after %d redirects", maxRedirects)
+// errIdle ends a read that gets nothing for too long.
+var errIdle = errors.New("no data for too long")
 
 // fetchHTTP tries until it has the whole body, until an answer says that
 // trying again is useless, or until the total time-out.
 func fetchHTTP(ctx context.Context, f *Fetcher, log Log, r Request, out *pipeline) error {
+	h, err := newHTTPFetch(f, log, r, out)
+	if err != nil {
+		return err
+	}
 	total := ctx
 	if f.total > 0 {
 		var cancel context.CancelFunc
 		total, cancel = context.WithTimeout(ctx, f.total)
 		defer cancel()
-	}
-	h := &httpFetch{Fetcher: f, log: log, request: r, out: out, method: r.Method, shown: config.RedactURL(r.URL)}
-	if h.method == "" {
-		h.method = http.MethodGet
 	}
 	for n := 1; ; n++ {
 		log.Info("%s %s: attempt #%d", h.method, h.shown, n)
@@ -50,10 +50,10 @@ func fetchHTTP(ctx context.Context, f *Fetcher, log Log, r Request, out *pipelin
 		}
 		var again *retryable
 		if !errors.As(err, &again) {
-			if total.Err() != nil && ctx.Err() == nil && !errors.Is(err, out.failed) {
-				return ErrTimeout
-			}
 			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		if !again.said {
 			log.Info("%s error: %v", h.method, again.err)
@@ -62,10 +62,10 @@ func fetchHTTP(ctx context.Context, f *Fetcher, log Log, r Request, out *pipelin
 			h.warnOfClock(again.err)
 			_ = f.shared.opts.sleep(total, pause(n, again.after))
 		}
-		if total.Err() != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case total.Err() != nil:
 			return ErrTimeout
 		}
 	}
@@ -99,79 +99,50 @@ type httpFetch struct {
 	request Request
 	out     *pipeline
 	method  string
+	url     *url.URL
 	shown   string
 	etag    string // strong validator of what was taken so far
+	length  int64  // of the whole body, -1 where not known
 	clock   bool   // said that the clock may be wrong
+}
+
+// newHTTPFetch refuses what no attempt could send.
+func newHTTPFetch(f *Fetcher, log Log, r Request, out *pipeline) (*httpFetch, error) {
+	u, err := url.Parse(r.URL)
+	if err != nil {
+		return nil, errURL
+	}
+	h := &httpFetch{Fetcher: f, log: log, request: r, out: out, method: r.Method, url: u, shown: config.RedactURL(r.URL), length: -1}
+	if h.method == "" {
+		h.method = http.MethodGet
+	}
+	if u.Host == "" {
+		return nil, fmt.Errorf("%w: %s names no host", ErrFailed, h.shown)
+	}
+	for name, values := range r.Headers {
+		if !httpguts.ValidHeaderFieldName(name) || slices.ContainsFunc(values, func(v string) bool { return !httpguts.ValidHeaderFieldValue(v) }) {
+			return nil, errHeader
+		}
+	}
+	return h, nil
 }
 
 // attempt sends one request and takes its body.
 func (h *httpFetch) attempt(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	req, err := h.newRequest(ctx)
+	a, err := h.send(ctx)
 	if err != nil {
-		return err
-	}
-	client := &http.Client{Transport: h.transport, CheckRedirect: h.redirect}
-	resp, err := client.Do(req)
-	if err != nil {
-		err = redactError(err)
-		if errors.Is(err, errRedirects) {
+		var again *retryable
+		if !errors.As(err, &again) {
 			h.log.Info("%s error: %v", h.method, err)
-			return err
 		}
-		return &retryable{err: err}
-	}
-	defer resp.Body.Close()
-	h.log.Info("%s result: %s", h.method, http.StatusText(resp.StatusCode))
-	if err := h.status(resp); err != nil {
-		_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection can be used again
 		return err
 	}
-	return h.body(resp, cancel)
-}
-
-func (h *httpFetch) newRequest(ctx context.Context) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, h.method, h.request.URL, nil)
-	if err != nil {
-		return nil, redactError(err)
+	defer a.drop()
+	h.log.Info("%s result: %s", h.method, http.StatusText(a.StatusCode))
+	if err := h.status(a.Response); err != nil {
+		return err
 	}
-	req.Header = h.defaultHeaders()
-	for name, values := range h.request.Headers {
-		if strings.EqualFold(name, "Host") {
-			req.Host = values[len(values)-1]
-			continue
-		}
-		req.Header[textproto.CanonicalMIMEHeaderKey(name)] = values
-	}
-	if h.out.raw > 0 && h.etag != "" {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", h.out.raw))
-		req.Header.Set("If-Range", h.etag)
-	}
-	return req, nil
-}
-
-func (h *httpFetch) defaultHeaders() http.Header {
-	o := h.shared.opts
-	return http.Header{
-		"User-Agent":      {"Ignition/" + o.Version},
-		"Accept":          {"application/vnd.coreos.ignition+json;version=" + o.Stable + ", */*;q=0.1"},
-		"Accept-Encoding": {"identity"},
-	}
-}
-
-// redirect is followed without the resource's own headers: they may be meant
-// for the first server alone.
-func (h *httpFetch) redirect(req *http.Request, via []*http.Request) error {
-	if len(via) > maxRedirects {
-		return errRedirects
-	}
-	if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme == "http" {
-		h.log.Warning("%s was redirected from https to http (%s)", h.shown, config.RedactURL(req.URL.String()))
-	}
-	req.Header = h.defaultHeaders()
-	req.Host = ""
-	return nil
+	return h.body(a)
 }
 
 // status tells what an answer means; nil is a body to take.
@@ -180,21 +151,54 @@ func (h *httpFetch) status(resp *http.Response) error {
 	switch {
 	case code == http.StatusOK || code == http.StatusNoContent:
 		return nil
-	case code == http.StatusPartialContent && h.out.raw > 0 && h.etag != "":
-		if !strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", h.out.raw)) {
-			h.etag = ""
-			return &retryable{err: errors.New("the server resumed at the wrong place")}
-		}
-		return nil
+	case code == http.StatusPartialContent && h.resuming():
+		return h.resumed(resp)
 	case code >= 500 || slices.Contains(h.request.RetryStatus, code):
 		return &retryable{err: &StatusError{code, ErrFailed}, said: true, after: retryAfter(resp)}
-	case code == http.StatusRequestedRangeNotSatisfiable && h.out.raw > 0:
+	case code == http.StatusRequestedRangeNotSatisfiable && h.resuming():
 		h.etag = ""
 		return &retryable{err: errors.New("the server cannot resume")}
 	case code == http.StatusNotFound:
 		return &StatusError{code, ErrNotFound}
 	}
 	return &StatusError{code, ErrFailed}
+}
+
+// resuming tells whether a request asks for the rest of a body only.
+func (h *httpFetch) resuming() bool { return h.out.raw > 0 && h.etag != "" }
+
+// resumed checks that an answer goes on where the body was cut, and that it is
+// still the same body. If not, the next attempt begins at the start.
+func (h *httpFetch) resumed(resp *http.Response) error {
+	first, length, ok := contentRange(resp.Header.Get("Content-Range"))
+	tag := resp.Header.Get("ETag")
+	if !ok || first != h.out.raw || tag != "" && tag != h.etag || h.length >= 0 && length >= 0 && length != h.length {
+		h.etag = ""
+		return &retryable{err: errors.New("the server resumed with something else")}
+	}
+	if length >= 0 {
+		h.length = length
+	}
+	return nil
+}
+
+// contentRange reads "bytes <first>-<last>/<length>"; a length of * is -1.
+func contentRange(s string) (first, length int64, ok bool) {
+	s, ok = strings.CutPrefix(s, "bytes ")
+	span, total, slash := strings.Cut(s, "/")
+	start, _, dash := strings.Cut(span, "-")
+	if !ok || !slash || !dash {
+		return 0, 0, false
+	}
+	first, err := strconv.ParseInt(start, 10, 64)
+	if err != nil {
+		return 0, 0, false
+	}
+	if total == "*" {
+		return first, -1, true
+	}
+	length, err = strconv.ParseInt(total, 10, 64)
+	return first, length, err == nil && length >= 0
 }
 
 func retryAfter(resp *http.Response) time.Duration {
@@ -208,37 +212,32 @@ func retryAfter(resp *http.Response) time.Duration {
 // body takes the bytes of an answer. An error on the way is worth another try:
 // from the point reached if the server can tell that it still has the same
 // bytes, else from the start.
-func (h *httpFetch) body(resp *http.Response, cancel context.CancelCauseFunc) error {
-	if resp.StatusCode != http.StatusPartialContent {
+func (h *httpFetch) body(a *answer) error {
+	if a.StatusCode != http.StatusPartialContent {
 		if h.out.raw > 0 {
 			if err := h.out.restart(); err != nil {
 				return err
 			}
 		}
-		h.etag = strongETag(resp)
+		h.etag, h.length = strongETag(a.Response), a.ContentLength
 	}
-	watched := &watchedBody{
-		body: resp.Body, idle: h.shared.opts.idle, last: time.Now(), start: time.Now(),
-		total: resp.ContentLength, fetch: h,
-	}
-	if total := resp.ContentLength; total >= 0 {
-		watched.total = total + h.out.raw
-	}
-	watched.timer = time.AfterFunc(watched.idle, func() {
-		cancel(fmt.Errorf("no data for %v", watched.idle))
-	})
+	now := time.Now()
+	watched := &watchedBody{body: a.Body, last: now, start: now, from: h.out.raw, fetch: h}
+	watched.timer = time.AfterFunc(h.shared.opts.idle, func() { a.cancel(errIdle) })
 	defer watched.timer.Stop()
 	err := h.out.copy(watched)
-	if err == nil {
+	switch {
+	case h.out.failed != nil:
+		return h.out.failed
+	case err == nil && h.length >= 0 && h.out.raw != h.length:
+		err = io.ErrUnexpectedEOF // a range that ends early
+	case err == nil:
 		return nil
 	}
-	if h.out.failed != nil {
-		return h.out.failed
+	if context.Cause(a.Request.Context()) == errIdle {
+		err = fmt.Errorf("no data for %v", h.shared.opts.idle)
 	}
-	if cause := context.Cause(resp.Request.Context()); cause != nil && errors.Is(err, context.Canceled) {
-		err = cause
-	}
-	return &retryable{err: fmt.Errorf("reading the body: %w", redactError(err))}
+	return &retryable{err: fmt.Errorf("reading the body after %d bytes: %w", h.out.raw, err)}
 }
 
 // strongETag gives the validator by which a download may be resumed.
@@ -253,46 +252,37 @@ func strongETag(resp *http.Response) string {
 // watchedBody ends a read that gets no byte for too long, and tells of long downloads.
 type watchedBody struct {
 	body        io.Reader
-	idle        time.Duration
 	timer       *time.Timer
 	last, start time.Time
-	total       int64 // -1: not known
+	from        int64 // where this attempt began
 	fetch       *httpFetch
 }
 
 func (w *watchedBody) Read(b []byte) (int, error) {
-	w.timer.Reset(w.idle)
+	w.timer.Reset(w.fetch.shared.opts.idle)
 	n, err := w.body.Read(b)
 	w.timer.Stop()
-	if now := time.Now(); now.Sub(w.last) >= progressEvery {
+	if now := time.Now(); now.Sub(w.last) >= w.fetch.shared.opts.progress {
 		w.last = now
-		w.tell(now)
+		w.tell(now, int64(n))
 	}
 	return n, err
 }
 
-func (w *watchedBody) tell(now time.Time) {
+func (w *watchedBody) tell(now time.Time, n int64) {
 	const mib = 1 << 20
-	got := float64(w.fetch.out.raw) / mib
-	rate := got / now.Sub(w.start).Seconds()
+	h := w.fetch
+	got := h.out.raw + n
+	rate := float64(got-w.from) / mib / now.Sub(w.start).Seconds()
 	of := ""
-	if w.total > 0 {
-		of = fmt.Sprintf(" of %.1f", float64(w.total)/mib)
+	if h.length > 0 {
+		of = fmt.Sprintf(" of %.1f", float64(h.length)/mib)
 	}
-	text := fmt.Sprintf("%s %s: %.1f%s MiB so far, %.1f MiB/s", w.fetch.method, w.fetch.shown, got, of, rate)
-	w.fetch.log.Info("%s", text)
-	if p := w.fetch.shared.opts.Progress; p != nil {
+	text := fmt.Sprintf("%s %s: %.1f%s MiB so far, %.1f MiB/s", h.method, h.shown, float64(got)/mib, of, rate)
+	h.log.Info("%s", text)
+	if p := h.shared.opts.Progress; p != nil {
 		p(text)
 	}
-}
-
-// redactError takes credentials out of the URL that net/http puts into its errors.
-func redactError(err error) error {
-	var u *url.Error
-	if !errors.As(err, &u) {
-		return err
-	}
-	return fmt.Errorf("%s %q: %w", u.Op, config.RedactURL(u.URL), u.Err)
 }
 
 // warnOfClock says once that a certificate may be refused because the machine's

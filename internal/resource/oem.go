@@ -4,33 +4,55 @@ package resource
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
+var errNotRegular = errors.New("not a regular file")
+
 // fetchOEM reads a file below the OEM directory. The path is cleaned first, so
-// that ".." does not lead out of it.
+// that ".." does not lead out of it. The host part of the URL means nothing.
 func fetchOEM(_ context.Context, f *Fetcher, log Log, r Request, out *pipeline) error {
 	u, err := url.Parse(r.URL)
 	if err != nil {
-		return err
+		return errURL
 	}
-	if !strings.HasPrefix(u.Path, "/") {
-		log.Err("oem path is not absolute: %q", u.Path)
+	if !strings.HasPrefix(u.Path, "/") || path.Clean(u.Path) == "/" {
+		log.Err("oem path is not absolute: %q", u.Opaque+strings.TrimLeft(u.Path, "/"))
 		return ErrPath
 	}
-	file, err := os.Open(filepath.Join(f.shared.opts.OEMDir, path.Clean(u.Path)))
+	file, err := openRegular(filepath.Join(f.shared.opts.OEMDir, path.Clean(u.Path)))
 	if err != nil {
 		log.Err("failed to read oem config: %v", err)
 		return ErrFailed
 	}
 	defer file.Close()
-	if err := out.copy(file); err != nil {
+	err = out.copy(file)
+	if err != nil && out.failed == nil {
 		log.Err("failed to read oem config: %v", err)
-		return err
+		return ErrFailed
 	}
-	return nil
+	return err
+}
+
+// openRegular opens a file and does not wait for the writer of a named pipe.
+func openRegular(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &os.PathError{Op: "read", Path: name, Err: errNotRegular}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }

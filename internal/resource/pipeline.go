@@ -3,6 +3,7 @@
 package resource
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
@@ -78,7 +79,7 @@ func (p *pipeline) begin() {
 }
 
 func (p *pipeline) unzip(r io.Reader) error {
-	z, err := gzip.NewReader(r)
+	z, err := gzip.NewReader(bufio.NewReaderSize(r, chunkSize))
 	if err != nil {
 		return decompressError(err)
 	}

@@ -31,6 +31,11 @@ var (
 	ErrVerify      = errors.New("hash verification failed")
 )
 
+var (
+	errURL    = errors.New("unable to parse url") // not why: the parser's error quotes what may be a password
+	errHeader = errors.New("unable to parse HTTP header")
+)
+
 // StatusError is an HTTP status that ended a fetch. It wraps ErrNotFound or ErrFailed.
 type StatusError struct {
 	Code int
@@ -79,7 +84,7 @@ func RequestFor(r config.Resource) (Request, error) {
 		case h.Name == "":
 			return Request{}, errors.New("HTTP header name can't be empty")
 		case h.Value == nil || *h.Value == "":
-			return Request{}, errors.New("unable to parse HTTP header")
+			return Request{}, errHeader
 		}
 		if req.Headers == nil {
 			req.Headers = http.Header{}
@@ -107,13 +112,20 @@ type scheme struct {
 	fetch func(ctx context.Context, f *Fetcher, log Log, r Request, out *pipeline) error
 }
 
-// schemes is the table of what can be fetched.
-var schemes = map[string]scheme{
-	"":      {local: true, fetch: fetchNothing},
-	"data":  {local: true, fetch: fetchData},
-	"oem":   {local: true, fetch: fetchOEM},
-	"http":  {fetch: fetchHTTP},
-	"https": {fetch: fetchHTTP},
+// schemeNamed is the table of what can be fetched. It is a function because a
+// scheme may itself fetch something first, such as a token.
+func schemeNamed(name string) (s scheme, known bool) {
+	switch name {
+	case "":
+		return scheme{local: true, fetch: fetchNothing}, true
+	case "data":
+		return scheme{local: true, fetch: fetchData}, true
+	case "oem":
+		return scheme{local: true, fetch: fetchOEM}, true
+	case "http", "https":
+		return scheme{fetch: fetchHTTP}, true
+	}
+	return scheme{}, false
 }
 
 // schemeOf gives the lower-cased scheme of a URL without parsing the rest,
@@ -127,7 +139,7 @@ func schemeOf(raw string) (string, error) {
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		return "", errors.New("unable to parse url")
+		return "", errURL
 	}
 	if u.Scheme == "" {
 		return "", fmt.Errorf("%w: the URL has none", ErrScheme)
@@ -141,8 +153,8 @@ func Networked(rawURL string) bool {
 	if err != nil {
 		return false
 	}
-	s, ok := schemes[name]
-	return ok && !s.local
+	s, _ := schemeNamed(name)
+	return !s.local
 }
 
 func fetchNothing(context.Context, *Fetcher, Log, Request, *pipeline) error { return nil }
