@@ -20,7 +20,7 @@ import (
 
 const (
 	defaultRegion = "us-east-1"
-	regionTimeout = 15 * time.Second
+	answerTimeout = 15 * time.Second
 )
 
 // Metadata asks the metadata service for what signed fetches need. Nothing is
@@ -45,11 +45,14 @@ func NewMetadata(env *providers.Env) *Metadata {
 	return m
 }
 
-// ask calls f with each client until one gets an answer, be it a refusal.
-func (m *Metadata) ask(f func(*imds.Client) error) error {
+// ask calls f with each client until one gets an answer, be it a refusal. Each
+// has its share of the time.
+func (m *Metadata) ask(ctx context.Context, f func(context.Context, *imds.Client) error) error {
 	var first error
 	for _, c := range m.clients {
-		err := f(c)
+		share, cancel := context.WithTimeout(ctx, answerTimeout/time.Duration(len(m.clients)))
+		err := f(share, c)
+		cancel()
 		var refused *smithyhttp.ResponseError
 		if err == nil || errors.As(err, &refused) && refused.HTTPStatusCode() != 0 {
 			return err
@@ -63,10 +66,8 @@ func (m *Metadata) ask(f func(*imds.Client) error) error {
 
 // Region gives the instance's region, or us-east-1 with a warning.
 func (m *Metadata) Region(ctx context.Context) string {
-	ctx, cancel := context.WithTimeout(ctx, regionTimeout)
-	defer cancel()
 	var region string
-	err := m.ask(func(c *imds.Client) error {
+	err := m.ask(ctx, func(ctx context.Context, c *imds.Client) error {
 		out, err := c.GetRegion(ctx, &imds.GetRegionInput{})
 		if err == nil {
 			region = out.Region
@@ -124,7 +125,7 @@ func (m *Metadata) Credentials(ctx context.Context) (Credentials, error) {
 
 func (m *Metadata) read(ctx context.Context, path string) ([]byte, error) {
 	var raw []byte
-	err := m.ask(func(c *imds.Client) error {
+	err := m.ask(ctx, func(ctx context.Context, c *imds.Client) error {
 		out, err := c.GetMetadata(ctx, &imds.GetMetadataInput{Path: path})
 		if err != nil {
 			return err

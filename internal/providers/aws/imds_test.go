@@ -149,7 +149,6 @@ func TestMetadataNext(t *testing.T) {
 		{"first is dead", dead.URL, good, "eu-central-1"},
 		{"first answers", good, dead.URL, "eu-central-1"},
 		{"first refuses", refusing, good, "us-east-1"},
-		{"both are dead", dead.URL, dead.URL, "us-east-1"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			env, _ := newEnv(row.first)
