@@ -67,21 +67,29 @@ func resolve(id string, inVirtualBox func() bool) (providers.Provider, string, s
 		name = to
 	}
 	if id == "vagrant" {
+		// Its boxes have the config in a guest property, but it must boot elsewhere too.
 		name = "metal"
-		if inVirtualBox() {
+		if _, ok := lookup("virtualbox"); ok && inVirtualBox() {
 			name = "virtualbox"
 		}
 	}
-	for _, p := range table {
-		if p.Name == name {
-			note := ""
-			if name != id {
-				note = fmt.Sprintf("platform %q is handled as %q", id, name)
-			}
-			return p, name, note, nil
-		}
+	p, ok := lookup(name)
+	if !ok {
+		return providers.Provider{}, "", "", fmt.Errorf("%s is not a valid platform", id)
 	}
-	return providers.Provider{}, "", "", fmt.Errorf("%s is not a valid platform", id)
+	note := ""
+	if name != id {
+		note = fmt.Sprintf("platform %q is handled as %q", id, name)
+	}
+	return p, name, note, nil
+}
+
+func lookup(name string) (providers.Provider, bool) {
+	i := slices.IndexFunc(table, func(p providers.Provider) bool { return p.Name == name })
+	if i < 0 {
+		return providers.Provider{}, false
+	}
+	return table[i], true
 }
 
 // ParseCommandLine splits a kernel command line at white space, and each word
@@ -105,10 +113,16 @@ func last(args []providers.Arg, key string) (string, bool) {
 	return "", false
 }
 
-// Named tells whether a command line names a platform at all.
+// Named tells whether a command line names a platform, or is one of a system
+// where naming none means a default.
 func Named(args []providers.Arg) bool {
 	for _, key := range []string{"ignition.platform.id", "flatcar.oem.id", "coreos.oem.id"} {
 		if v, ok := last(args, key); ok && v != "" {
+			return true
+		}
+	}
+	for _, key := range []string{"flatcar.first_boot", "coreos.first_boot"} {
+		if _, ok := last(args, key); ok {
 			return true
 		}
 	}

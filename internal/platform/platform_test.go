@@ -4,7 +4,7 @@ package platform
 
 import (
 	"os"
-	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -12,71 +12,159 @@ import (
 	"firstboot.dev/ignition/internal/providers"
 )
 
-// TestDocs: a platform without a row in the docs is not there for a reader.
-func TestDocs(t *testing.T) {
+// TestTable keeps the table usable: unique ids, each with a fetch.
+func TestTable(t *testing.T) {
+	names := Names()
+	if !slices.IsSorted(names) || len(slices.Compact(slices.Clone(names))) != len(names) {
+		t.Errorf("ids are not sorted and unique: %v", names)
+	}
+	for _, p := range table {
+		if p.Fetch == nil {
+			t.Errorf("%s has no fetch", p.Name)
+		}
+		if _, taken := aliases[p.Name]; taken {
+			t.Errorf("%s is an alias and a platform", p.Name)
+		}
+	}
+}
+
+// TestDocumented fails when a platform or an alias has no row in the document,
+// and when the document has a row of neither.
+func TestDocumented(t *testing.T) {
 	raw, err := os.ReadFile("../../docs/platforms.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	platforms := rows(t, string(raw), "The platforms")
 	for _, name := range Names() {
-		if !strings.Contains(string(raw), "\n| `"+name+"` |") {
-			t.Errorf("docs/platforms.md has no row for %s", name)
+		if _, ok := platforms[name]; !ok {
+			t.Errorf("docs/platforms.md has no row for platform %q", name)
 		}
+	}
+	for name := range platforms {
+		if !slices.Contains(Names(), name) {
+			t.Errorf("docs/platforms.md has a row for %q, which is no platform", name)
+		}
+	}
+	documented := rows(t, string(raw), "Which platform")
+	for alias, to := range aliases {
+		if documented[alias] != to {
+			t.Errorf("docs/platforms.md says that alias %q is handled as %q, want %q", alias, documented[alias], to)
+		}
+	}
+	for alias := range documented {
+		if _, ok := aliases[alias]; !ok && alias != "vagrant" {
+			t.Errorf("docs/platforms.md has a row for alias %q, which is none", alias)
+		}
+	}
+	if documented["vagrant"] != "metal" {
+		t.Errorf("docs/platforms.md: vagrant is %q", documented["vagrant"])
 	}
 }
 
-func TestTable(t *testing.T) {
-	names := Names()
-	if !slices.IsSorted(names) || len(slices.Compact(slices.Clone(names))) != len(names) {
-		t.Errorf("names are not sorted or not unique: %v", names)
+// rows gives the first cell of each table row of a section, and the id that begins the second.
+func rows(t *testing.T, text, heading string) map[string]string {
+	t.Helper()
+	_, text, ok := strings.Cut(text, "\n## "+heading+"\n")
+	if !ok {
+		t.Fatalf("docs/platforms.md has no section %q", heading)
 	}
-	for _, p := range table {
-		if p.Fetch == nil {
-			t.Errorf("%s has no Fetch", p.Name)
-		}
-		if _, clash := aliases[p.Name]; clash {
-			t.Errorf("%s is a platform and an alias", p.Name)
-		}
+	text, _, _ = strings.Cut(text, "\n## ")
+	found := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (?:`([^`]+)`)?").FindAllStringSubmatch(text, -1) {
+		found[m[1]] = m[2]
 	}
+	return found
 }
 
 func TestResolve(t *testing.T) {
 	for _, row := range []struct {
-		id    string
-		guest bool
-		want  string // "" = not valid
+		id, want, note string
+		virtualBox     bool
+		err            string
 	}{
-		{"aws", false, "aws"},
-		{"ec2", false, "aws"},
-		{"EC2", false, ""},
-		{"pxe", false, "metal"},
-		{"metal", false, "metal"},
-		{"cloudsigma", false, "metal"},
-		{"rackspace", false, "metal"},
-		{"rackspace-onmetal", false, "metal"},
-		{"interoute", false, "metal"},
-		{"niftycloud", false, "metal"},
-		{"vagrant", false, "metal"},
-		{"vagrant", true, ""}, // virtualbox has no provider yet
-		{"gce", false, ""},    // gcp has none yet
-		{"cmdline", false, ""},
-		{"system", false, ""},
-		{"", false, ""},
-		{"nonsense", false, ""},
+		{id: "aws", want: "aws"},
+		{id: "file", want: "file"},
+		{id: "metal", want: "metal"},
+		{id: "qemu", want: "qemu"},
+		{id: "ec2", want: "aws", note: `platform "ec2" is handled as "aws"`},
+		{id: "pxe", want: "metal", note: `platform "pxe" is handled as "metal"`},
+		{id: "cloudsigma", want: "metal", note: `platform "cloudsigma" is handled as "metal"`},
+		{id: "rackspace", want: "metal", note: `platform "rackspace" is handled as "metal"`},
+		{id: "rackspace-onmetal", want: "metal", note: `platform "rackspace-onmetal" is handled as "metal"`},
+		{id: "interoute", want: "metal", note: `platform "interoute" is handled as "metal"`},
+		{id: "niftycloud", want: "metal", note: `platform "niftycloud" is handled as "metal"`},
+		{id: "vagrant", want: "metal", note: `platform "vagrant" is handled as "metal"`},
+		{id: "", err: " is not a valid platform"},
+		{id: "x", err: "x is not a valid platform"},
+		{id: "AWS", err: "AWS is not a valid platform"},
+		{id: "cmdline", err: "cmdline is not a valid platform"},
+		{id: "system", err: "system is not a valid platform"},
 	} {
 		t.Run(row.id, func(t *testing.T) {
-			p, name, note, err := resolve(row.id, func() bool { return row.guest })
-			if row.want == "" {
-				if err == nil || err.Error() != row.id+" is not a valid platform" {
-					t.Errorf("got %q, %v", name, err)
+			p, name, note, err := resolve(row.id, func() bool { return row.virtualBox })
+			if row.err != "" {
+				if err == nil || err.Error() != row.err {
+					t.Fatalf("error %v, want %q", err, row.err)
 				}
 				return
 			}
-			if err != nil || name != row.want || p.Name != row.want {
-				t.Fatalf("got %q, %v, want %q", name, err, row.want)
+			if err != nil || name != row.want || p.Name != row.want || note != row.note {
+				t.Errorf("got %q (%q), note %q, error %v; want %q, note %q", name, p.Name, note, err, row.want, row.note)
 			}
-			if (note != "") != (row.id != row.want) {
-				t.Errorf("note %q", note)
+		})
+	}
+}
+
+// TestResolveAhead covers the aliases of platforms that the table may lack: a
+// Vagrant box must boot either way.
+func TestResolveAhead(t *testing.T) {
+	saved := table
+	defer func() { table = saved }()
+	inside, outside := func() bool { return true }, func() bool { return false }
+	without := slices.DeleteFunc(slices.Clone(saved), func(p providers.Provider) bool { return p.Name == "virtualbox" || p.Name == "gcp" })
+	with := append(slices.Clone(without), providers.Provider{Name: "virtualbox"}, providers.Provider{Name: "gcp"})
+	for _, row := range []struct {
+		name, id, want string
+		table          []providers.Provider
+		guest          func() bool
+	}{
+		{"vagrant in virtualbox", "vagrant", "virtualbox", with, inside},
+		{"vagrant elsewhere", "vagrant", "metal", with, outside},
+		{"vagrant without a virtualbox provider", "vagrant", "metal", without, inside},
+		{"old name of virtualbox", "vagrant-virtualbox", "virtualbox", with, outside},
+		{"old name without the provider", "vagrant-virtualbox", "", without, outside},
+		{"gce", "gce", "gcp", with, outside},
+		{"gce without the provider", "gce", "", without, outside},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			table = row.table
+			_, name, _, err := resolve(row.id, row.guest)
+			if name != row.want || (err == nil) != (row.want != "") {
+				t.Errorf("got %q, %v; want %q", name, err, row.want)
+			}
+		})
+	}
+}
+
+func TestParseCommandLine(t *testing.T) {
+	for _, row := range []struct {
+		name, raw string
+		want      []providers.Arg
+	}{
+		{"empty", "", nil},
+		{"only white space", " \t\n", nil},
+		{"no equals sign", "quiet ro\n", nil},
+		{"one", "a=b\n", []providers.Arg{{Key: "a", Value: "b"}}},
+		{"split at the first equals sign", "a=b=c", []providers.Arg{{Key: "a", Value: "b=c"}}},
+		{"empty value and key", "a= =b", []providers.Arg{{Key: "a"}, {Value: "b"}}},
+		{"tabs, newlines, several blanks", "a=1\tb=2\n  c=3", []providers.Arg{{Key: "a", Value: "1"}, {Key: "b", Value: "2"}, {Key: "c", Value: "3"}}},
+		{"repeated, in order", "a=1 a=2", []providers.Arg{{Key: "a", Value: "1"}, {Key: "a", Value: "2"}}},
+		{"quotes mean nothing", `a="b c=d"`, []providers.Arg{{Key: "a", Value: `"b`}, {Key: "c", Value: `d"`}}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if got := ParseCommandLine(row.raw); !slices.Equal(got, row.want) {
+				t.Errorf("got %q, want %q", got, row.want)
 			}
 		})
 	}
@@ -85,63 +173,72 @@ func TestResolve(t *testing.T) {
 func TestFromCommandLine(t *testing.T) {
 	for _, row := range []struct {
 		name, line, virt string
-		named            bool
 		want             string
+		unnamed, asked   bool
 	}{
-		{"nothing", "quiet", "none", false, "metal"},
-		{"upstream's argument", "ignition.platform.id=aws", "kvm", true, "aws"},
-		{"the last one counts", "ignition.platform.id=aws ignition.platform.id=qemu", "none", true, "qemu"},
-		{"flatcar's", "flatcar.oem.id=ec2", "none", true, "ec2"},
-		{"legacy only", "coreos.oem.id=ec2", "none", true, "ec2"},
-		{"both", "flatcar.oem.id=gce coreos.oem.id=ec2", "none", true, "gce"},
-		{"explicit default and legacy", "flatcar.oem.id=metal coreos.oem.id=ec2", "none", true, "ec2"},
-		{"explicit qemu under kvm and legacy", "flatcar.oem.id=qemu coreos.oem.id=ec2", "kvm", true, "ec2"},
-		{"explicit metal under kvm", "flatcar.oem.id=metal coreos.oem.id=ec2", "qemu", true, "metal"},
-		{"default under qemu", "flatcar.first_boot=1", "qemu", false, "qemu"},
-		{"upstream's before flatcar's", "flatcar.oem.id=ec2 ignition.platform.id=metal", "none", true, "metal"},
-		{"empty", "flatcar.oem.id=", "none", false, "metal"},
+		{name: "nothing", line: "quiet root=/dev/sda", unnamed: true},
+		{name: "upstream", line: "ignition.platform.id=aws", want: "aws"},
+		{name: "upstream, last wins", line: "ignition.platform.id=aws ignition.platform.id=qemu", want: "qemu"},
+		{name: "upstream, empty", line: "ignition.platform.id=", unnamed: true},
+		{name: "upstream before flatcar", line: "flatcar.oem.id=ec2 ignition.platform.id=metal", want: "metal"},
+		{name: "flatcar", line: "flatcar.oem.id=ec2", want: "ec2", asked: true},
+		{name: "flatcar, last wins", line: "flatcar.oem.id=ec2 flatcar.oem.id=qemu", want: "qemu", asked: true},
+		{name: "flatcar under kvm", line: "flatcar.oem.id=ec2", virt: "kvm", want: "ec2", asked: true},
+		{name: "only the old name", line: "coreos.oem.id=ec2", want: "ec2", asked: true},
+		{name: "both", line: "flatcar.oem.id=ec2 coreos.oem.id=gce", want: "ec2", asked: true},
+		{name: "explicit default and old name", line: "flatcar.oem.id=metal coreos.oem.id=ec2", want: "ec2", asked: true},
+		{name: "explicit default under kvm and old name", line: "flatcar.oem.id=qemu coreos.oem.id=ec2", virt: "kvm", want: "ec2", asked: true},
+		{name: "not the default under kvm", line: "flatcar.oem.id=metal coreos.oem.id=ec2", virt: "kvm", want: "metal", asked: true},
+		{name: "empty is absent", line: "flatcar.oem.id= coreos.oem.id=ec2", want: "ec2", asked: true},
+		{name: "first boot alone", line: "flatcar.first_boot=detected", want: "metal", asked: true},
+		{name: "first boot alone under kvm", line: "flatcar.first_boot=detected", virt: "kvm", want: "qemu", asked: true},
+		{name: "first boot alone under qemu", line: "coreos.first_boot=1", virt: "qemu", want: "qemu", asked: true},
+		{name: "first boot alone under another", line: "coreos.first_boot=1", virt: "vmware", want: "metal", asked: true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			args := ParseCommandLine(row.line)
-			if got := Named(args); got != row.named {
-				t.Errorf("named: %v", got)
+			if got := Named(args); got == row.unnamed {
+				t.Fatalf("Named is %v", got)
 			}
-			if got := FromCommandLine(args, func() string { return row.virt }); got != row.want {
-				t.Errorf("got %q, want %q", got, row.want)
+			if row.unnamed {
+				return
+			}
+			asked := false
+			got := FromCommandLine(args, func() string { asked = true; return row.virt })
+			if got != row.want || asked != row.asked {
+				t.Errorf("got %q (virtualisation asked for: %v), want %q (%v)", got, asked, row.want, row.asked)
 			}
 		})
 	}
 }
 
-func TestParseCommandLine(t *testing.T) {
-	for _, row := range []struct {
-		line string
-		want []providers.Arg
-	}{
-		{"", nil},
-		{"quiet ro\n", nil},
-		{"a=b\tc=d=e  f=\n", []providers.Arg{{Key: "a", Value: "b"}, {Key: "c", Value: "d=e"}, {Key: "f", Value: ""}}},
-		{`x="a b"`, []providers.Arg{{Key: "x", Value: `"a`}}},
-		{"=v", []providers.Arg{{Key: "", Value: "v"}}},
-	} {
-		if got := ParseCommandLine(row.line); !reflect.DeepEqual(got, row.want) {
-			t.Errorf("%q: got %v, want %v", row.line, got, row.want)
-		}
-	}
-}
-
+// FuzzCommandLine checks that the split loses and invents nothing, and that no
+// line makes the choice of a platform fail.
 func FuzzCommandLine(f *testing.F) {
 	for _, seed := range []string{
-		"", "quiet", "BOOT_IMAGE=/flatcar/vmlinuz-a mount.usr=/dev/mapper/usr flatcar.first_boot=detected flatcar.oem.id=ec2",
-		"ignition.config.url=data:,%7B%7D a==b = == \x00=\xff",
+		"", "quiet", "BOOT_IMAGE=/boot/vmlinuz root=LABEL=ROOT rootflags=rw consoleblank=0 flatcar.first_boot=detected flatcar.oem.id=ec2\n",
+		"ignition.platform.id=aws ignition.config.url=https://user:pw@example.com/c.ign?a=b", "= == a= =b a==b", "a=\x00 b=\xff\xfe", "flatcar.oem.id= coreos.oem.id=\t",
 	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
-		for _, a := range ParseCommandLine(line) {
-			if strings.Contains(a.Key, "=") || strings.ContainsAny(a.Key+a.Value, " \t\n") || !strings.Contains(line, a.Key+"="+a.Value) {
-				t.Errorf("%q gave %+v", line, a)
+		args := ParseCommandLine(line)
+		words := strings.Fields(line)
+		i := 0
+		for _, w := range words {
+			if !strings.Contains(w, "=") {
+				continue
 			}
+			if i == len(args) || args[i].Key+"="+args[i].Value != w || strings.Contains(args[i].Key, "=") {
+				t.Fatalf("word %q of %q was read as %q", w, line, args)
+			}
+			i++
+		}
+		if i != len(args) {
+			t.Fatalf("%d words became %d arguments", i, len(args))
+		}
+		if Named(args) && FromCommandLine(args, func() string { return "" }) == "" {
+			t.Fatalf("%q names a platform, but an empty one", line)
 		}
 	})
 }

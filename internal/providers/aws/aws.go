@@ -36,6 +36,7 @@ const (
 	// headStart is how long the IPv4 endpoint may take before the IPv6 one is tried as well.
 	headStart = 2 * time.Second
 
+	largestToken    = 64 << 10
 	largestUserData = 64 << 20 // unpacked
 )
 
@@ -112,6 +113,13 @@ type answer struct {
 	endpoint string
 	token    string
 	err      error
+	held     *heldLog // lines that nobody has seen yet
+}
+
+// decides tells whether to wait no longer for another endpoint: this one has
+// answered, be it with a refusal, or the time for the fetch is over.
+func (a answer) decides() bool {
+	return a.err == nil || statusOf(a.err) != 0 || errors.Is(a.err, resource.ErrTimeout)
 }
 
 // authenticate asks for a session token: at the IPv4 endpoint, and, when that
@@ -136,39 +144,60 @@ func (c *client) authenticate(ctx context.Context) error {
 	return nil
 }
 
+// race asks the endpoints, each a head start after the one before it, and gives
+// the answer of the first that has one. When it returns, the others are stopped.
 func (c *client) race(ctx context.Context, endpoints []string) answer {
 	if c.endpoint != "" {
 		endpoints = []string{c.endpoint}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	answers := make(chan answer, len(endpoints))
 	for i, e := range endpoints {
 		go func() {
 			select {
 			case <-time.After(time.Duration(i) * c.head):
-				answers <- c.askToken(ctx, e)
+				answers <- c.askToken(ctx, e, i > 0)
 			case <-ctx.Done():
 				answers <- answer{endpoint: e, err: ctx.Err()}
 			}
 		}()
 	}
-	first := <-answers
-	for n := 1; n < len(endpoints) && first.err != nil && statusOf(first.err) == 0 && !errors.Is(first.err, resource.ErrNotFound); n++ {
-		if next := <-answers; next.err == nil || statusOf(next.err) != 0 {
-			first = next
+	best := <-answers
+	for n := 1; n < len(endpoints); n++ {
+		if best.decides() {
+			cancel()
+		}
+		if next := <-answers; next.decides() && !best.decides() {
+			best = next
 		}
 	}
-	return first
+	cancel()
+	if best.held != nil {
+		best.held.release()
+	}
+	return best
 }
 
-func (c *client) askToken(ctx context.Context, endpoint string) answer {
-	raw, _, err := c.env.Fetcher.Bytes(ctx, c.env.Log, resource.Request{
+// askToken asks one endpoint. The lines of a quiet request are held back: on
+// nearly every machine it is IPv4 that answers, and then they only confuse.
+func (c *client) askToken(ctx context.Context, endpoint string, quiet bool) answer {
+	a := answer{endpoint: endpoint}
+	log := c.env.Log
+	if quiet {
+		a.held = &heldLog{to: log}
+		log = a.held
+	}
+	raw, _, err := c.env.Fetcher.Bytes(ctx, log, resource.Request{
 		URL:     endpoint + tokenPath,
 		Method:  http.MethodPut,
 		Headers: http.Header{ttlHeader: {tokenTTL}},
+		Limit:   largestToken,
 	})
-	return answer{endpoint, string(raw), err}
+	a.token, a.err = strings.TrimSpace(string(raw)), err
+	if err == nil && a.token == "" {
+		a.err = errors.New("the answer is empty")
+	}
+	return a
 }
 
 // statusOf gives the HTTP status that a fetch failed with, 0 where it was something else.

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -20,12 +21,15 @@ import (
 	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/providers"
 	"firstboot.dev/ignition/internal/resource"
+	"golang.org/x/sys/unix"
 )
 
-const (
-	deviceTimeout  = 30 * time.Second
-	deviceInterval = time.Second
-)
+// patience is how long, and how often, a device is looked for.
+type patience struct {
+	timeout, interval time.Duration
+}
+
+var usual = patience{timeout: 30 * time.Second, interval: time.Second}
 
 // options is what the arguments ask for. The last one with a value wins.
 type options struct {
@@ -34,6 +38,10 @@ type options struct {
 
 // Fetch gives the config, or ErrNoProvider where no argument asks for one.
 func Fetch(ctx context.Context, env *providers.Env) (providers.Result, error) {
+	return fetch(ctx, env, usual)
+}
+
+func fetch(ctx context.Context, env *providers.Env, wait patience) (providers.Result, error) {
 	args, err := env.CommandLine()
 	if err != nil {
 		return providers.Result{}, err
@@ -53,7 +61,7 @@ func Fetch(ctx context.Context, env *providers.Env) (providers.Result, error) {
 	case o.device == "" || o.path == "":
 		return providers.Result{}, errors.New(`both "ignition.config.device" and "ignition.config.path" must be provided together`)
 	}
-	return fetchDevice(ctx, env, o)
+	return fetchDevice(ctx, env, o, wait)
 }
 
 func parse(log resource.Log, args []providers.Arg) options {
@@ -85,10 +93,7 @@ func parse(log resource.Log, args []providers.Arg) options {
 func fetchURL(ctx context.Context, env *providers.Env, raw string) (providers.Result, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		var cause *url.Error
-		if errors.As(err, &cause) {
-			err = cause.Err
-		}
+		err = reason(err)
 		env.Log.Err("failed to parse url: %v", err)
 		return providers.Result{}, fmt.Errorf("config URL on the kernel command line: unable to parse url: %w", err)
 	}
@@ -99,16 +104,30 @@ func fetchURL(ctx context.Context, env *providers.Env, raw string) (providers.Re
 	return providers.Result{Raw: body}, err
 }
 
+// reason says why a URL cannot be parsed, without quoting from it: it may hold
+// a password in a place where none is looked for.
+func reason(err error) error {
+	var whole *url.Error
+	if errors.As(err, &whole) {
+		err = whole.Err
+	}
+	text, _, _ := strings.Cut(err.Error(), `"`)
+	return errors.New(strings.TrimRight(text, " :"))
+}
+
 // fetchDevice reads a file of a labelled filesystem that may appear late.
-func fetchDevice(ctx context.Context, env *providers.Env, o options) (providers.Result, error) {
+func fetchDevice(ctx context.Context, env *providers.Env, o options, wait patience) (providers.Result, error) {
 	if o.device == "." || o.device == ".." || strings.Contains(o.device, "/") {
 		return providers.Result{}, fmt.Errorf("invalid device label %q", o.device)
 	}
-	ctx, cancel := context.WithTimeout(ctx, deviceTimeout)
+	ctx, cancel := context.WithTimeout(ctx, wait.timeout)
 	defer cancel()
 	device := filepath.Join(env.LabelDir, o.device)
-	if err := waitFor(ctx, env.Log, device); err != nil {
-		return providers.Result{}, fmt.Errorf("device %q did not appear within timeout", o.device)
+	if err := waitFor(ctx, env.Log, device, wait.interval); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("device %q did not appear within timeout", o.device)
+		}
+		return providers.Result{}, err
 	}
 	dir, unmount, err := env.Mount(ctx, "mounting disk", device)
 	if err != nil {
@@ -122,27 +141,41 @@ func fetchDevice(ctx context.Context, env *providers.Env, o options) (providers.
 	return providers.Result{Raw: raw}, err
 }
 
-func waitFor(ctx context.Context, log resource.Log, device string) error {
+func waitFor(ctx context.Context, log resource.Log, device string, interval time.Duration) error {
 	for {
 		if _, err := os.Stat(device); err == nil {
 			return nil
 		}
 		log.Debug("disk (%q) not found. Waiting...", device)
 		select {
-		case <-time.After(deviceInterval):
+		case <-time.After(interval):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// readInside reads a file of a mounted filesystem; neither ".." nor a symlink
-// on the medium leads out of it.
+// readInside reads a file of a mounted filesystem. The mount is the root of
+// what is looked up: neither ".." nor a symlink on the medium leads out of it.
 func readInside(dir, name string) ([]byte, error) {
-	root, err := os.OpenRoot(dir)
+	root, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	return root.ReadFile(strings.TrimPrefix(path.Clean("/"+name), "/"))
+	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	fd, err := unix.Openat2(int(root.Fd()), path.Clean("/"+name), &how)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("not a regular file")}
+	}
+	return io.ReadAll(f)
 }

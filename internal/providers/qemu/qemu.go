@@ -28,15 +28,20 @@ var keys = []string{"opt/org.flatcar-linux/config", "opt/com.coreos/config"}
 const (
 	slowRead      = 10 * time.Second
 	slowInterval  = 5 * time.Second
-	diskTimeout   = 5 * time.Minute
-	diskInterval  = 5 * time.Second
 	largestConfig = 256 << 20
 )
+
+// patience is how long, how often, and how loudly a disk is looked for.
+type patience struct {
+	timeout, interval, report time.Duration
+}
+
+var usual = patience{timeout: 5 * time.Minute, interval: time.Second, report: 10 * time.Second}
 
 // Fetch reads the config of the machine.
 func Fetch(ctx context.Context, env *providers.Env) (providers.Result, error) {
 	if env.Arch == "s390x" || env.Arch == "ppc64le" {
-		return fromDisk(ctx, env)
+		return fromDisk(ctx, env, usual)
 	}
 	return fromFirmware(ctx, env)
 }
@@ -115,7 +120,7 @@ func readAll(log resource.Log, r io.Reader, size int, now func() time.Time) ([]b
 	}
 }
 
-func fromDisk(ctx context.Context, env *providers.Env) (providers.Result, error) {
+func fromDisk(ctx context.Context, env *providers.Env, wait patience) (providers.Result, error) {
 	env.Log.Warning("Fetching the Ignition config via the Virtio block driver is currently experimental and subject to change.")
 	if _, err := os.Stat(filepath.Join(env.SysDir, "bus/virtio/drivers/virtio_blk")); errors.Is(err, fs.ErrNotExist) {
 		if err := env.Modprobe(ctx, "virtio_blk"); err != nil {
@@ -123,22 +128,42 @@ func fromDisk(ctx context.Context, env *providers.Env) (providers.Result, error)
 		}
 	}
 	device := filepath.Join(filepath.Dir(env.LabelDir), "by-id/virtio-ignition")
-	deadline := time.Now().Add(diskTimeout)
+	start := time.Now()
+	said := start
 	for {
-		raw, err := os.ReadFile(device)
-		if err == nil {
-			return providers.Result{Raw: bytes.TrimRight(raw, "\x00")}, nil
-		}
+		raw, err := readDisk(device)
 		if !errors.Is(err, fs.ErrNotExist) {
-			return providers.Result{}, err
+			return providers.Result{Raw: raw}, err
 		}
-		if time.Now().After(deadline) {
-			return providers.Result{}, fmt.Errorf("timed out after %v waiting for block device %q to appear", diskTimeout, device)
+		now := time.Now()
+		if now.Sub(start) >= wait.timeout {
+			return providers.Result{}, fmt.Errorf("timed out after %v waiting for block device %q to appear", wait.timeout, device)
+		}
+		if now.Sub(said) >= wait.report {
+			env.Log.Info("waiting for block device %q to appear", device)
+			said = now
 		}
 		select {
-		case <-time.After(min(diskInterval, time.Second)):
+		case <-time.After(wait.interval):
 		case <-ctx.Done():
 			return providers.Result{}, ctx.Err()
 		}
 	}
+}
+
+// readDisk reads a whole disk. What follows the config on it is NULs.
+func readDisk(device string) ([]byte, error) {
+	f, err := os.Open(device)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, largestConfig+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > largestConfig {
+		return nil, fmt.Errorf("%s is larger than a config may be (%d bytes)", device, largestConfig)
+	}
+	return bytes.TrimRight(raw, "\x00"), nil
 }
