@@ -188,6 +188,9 @@ INFO     : op(2): [finished] second
 INFO     : op(1): [started]  first
 INFO     : op(1): [finished] first
 `)
+	if err := rec.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if got := len(readAll(t, path)); got != 3 {
 		t.Errorf("%d records, want 3", got)
 	}

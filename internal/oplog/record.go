@@ -54,8 +54,17 @@ type Recorder struct {
 	boot   string
 	redact func(string) string
 	base   time.Time
-	torn   bool // the file does not end with a line end
+	torn   bool      // the file does not end with a line end
+	lines  []byte    // not written yet
+	last   time.Time // when lines were written
 }
+
+// Lines are held back for a moment, since a write for each of thousands of
+// small operations costs more than the operations' own.
+const (
+	holdLines = 100 * time.Millisecond
+	holdBytes = 32 << 10
+)
 
 // NewRecorder opens the record file, readable by root alone, and makes its
 // directories as needed.
@@ -141,7 +150,7 @@ func (rec *Recorder) Close() error {
 	}
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	return rec.file.Close()
+	return errors.Join(rec.flush(), rec.file.Close())
 }
 
 func (rec *Recorder) add(r *Running, end time.Time, err error) error {
@@ -151,7 +160,7 @@ func (rec *Recorder) add(r *Running, end time.Time, err error) error {
 	if merr != nil {
 		return merr
 	}
-	return rec.write(append(data, '\n'))
+	return rec.write(append(data, '\n'), err != nil || r.op.Kind == KindStage)
 }
 
 func (rec *Recorder) entry(r *Running, end time.Time, err error) Record {
@@ -180,11 +189,29 @@ func (rec *Recorder) wall(t time.Time) time.Time {
 	return rec.base.Add(t.Sub(rec.base)).Round(0).UTC()
 }
 
-// write appends one line in one write, so that lines of several processes do not mix.
-func (rec *Recorder) write(text []byte) error {
+// write appends one line. What is written at once ends with a whole line, so
+// that lines of several processes do not mix. A failed operation and the end of
+// a stage are written at once.
+func (rec *Recorder) write(text []byte, urgent bool) error {
+	rec.lines = append(rec.lines, text...)
+	now := time.Now()
+	if !urgent && len(rec.lines) < holdBytes && now.Sub(rec.last) < holdLines {
+		return nil
+	}
+	rec.last = now
+	return rec.flush()
+}
+
+// flush writes the lines that were held back.
+func (rec *Recorder) flush() error {
+	if len(rec.lines) == 0 {
+		return nil
+	}
+	text := rec.lines
 	if rec.torn {
 		text = append([]byte{'\n'}, text...)
 	}
+	rec.lines = rec.lines[:0]
 	n, err := rec.file.Write(text)
 	if n > 0 {
 		rec.torn = text[n-1] != '\n'

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"syscall"
 	"time"
 
@@ -66,6 +67,8 @@ type stage struct {
 	touched map[uint64]string // a path of each filesystem that was written to, by device
 	dirs    map[string]*openDir
 	again   bool // nodes have to be looked at once more before they are made
+
+	privileged bool // what is created belongs to root
 }
 
 // openDir is a directory that is kept open, since entries tend to share theirs.
@@ -79,7 +82,7 @@ const maxOpenDirs = 128
 
 // Run does all of the stage.
 func Run(ctx context.Context, in Input) error {
-	s := &stage{Input: in, ctx: ctx, names: users.NewDB(in.Root), touched: map[uint64]string{}, dirs: map[string]*openDir{}}
+	s := &stage{Input: in, ctx: ctx, names: users.NewDB(in.Root), touched: map[uint64]string{}, dirs: map[string]*openDir{}, privileged: os.Geteuid() == 0}
 	defer s.closeDirs()
 	if err := s.setUpRelabel(); err != nil {
 		return fmt.Errorf("failed to handle relabeling: %w", err)

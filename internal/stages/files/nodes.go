@@ -222,7 +222,7 @@ type writing struct {
 
 // setOwnerAndMode leaves out the change to what a new file of root's has anyway.
 func (w *writing) setOwnerAndMode(mode fs.FileMode, uid, gid int) error {
-	if dir, ok := w.dirs[path.Dir(w.node.path)]; ok && !dir.handsOn && !w.owns(w.node) && uid == 0 && gid == 0 && os.Geteuid() == 0 {
+	if dir, ok := w.dirs[path.Dir(w.node.path)]; ok && !dir.handsOn && !w.owns(w.node) && uid == 0 && gid == 0 && w.privileged {
 		uid, gid = -1, -1
 	}
 	return w.temp.SetOwnerAndMode(mode, uid, gid)

@@ -54,6 +54,7 @@ type plan struct {
 type looker struct {
 	root    *sysroot.Root
 	parents map[string]string // as in the config, to resolved
+	missing map[string]bool   // directories that are not there
 	at      string            // the directory that is open
 	dir     *sysroot.Dir      // nil: it is not there
 }
@@ -80,11 +81,17 @@ func (l *looker) resolve(p string) (string, error) {
 
 // lstat describes what is at a resolved path.
 func (l *looker) lstat(p string) (sysroot.Stat, error) {
-	if parent := path.Dir(p); l.dir == nil || parent != l.at {
+	parent := path.Dir(p)
+	if l.missing[parent] {
+		return sysroot.Stat{}, fs.ErrNotExist
+	}
+	if l.dir == nil || parent != l.at {
 		l.close()
 		dir, err := l.root.OpenDir(parent)
 		if err != nil {
-			return l.root.Lstat(p)
+			st, err := l.root.Lstat(p)
+			l.missing[parent] = errors.Is(err, fs.ErrNotExist)
+			return st, err
 		}
 		l.at, l.dir = parent, dir
 	}
@@ -93,7 +100,7 @@ func (l *looker) lstat(p string) (sysroot.Stat, error) {
 
 func (s *stage) makePlan() (*plan, error) {
 	p := &plan{}
-	l := &looker{root: s.Root, parents: map[string]string{}}
+	l := &looker{root: s.Root, parents: map[string]string{}, missing: map[string]bool{}}
 	defer l.close()
 	st := &s.Config.Storage
 	var hard []*node
