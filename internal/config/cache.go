@@ -3,15 +3,28 @@
 package config
 
 import (
+	"bufio"
+	"bytes"
+	"io"
 	"reflect"
 	"strconv"
 	"unicode/utf8"
 )
 
-// MarshalCache gives the compact one-line cache form; UnmarshalCache reads it without validation.
+// EncodeCache writes the compact one-line cache form through one small buffer, whatever the size of the config.
+func EncodeCache(w io.Writer, c Config) error {
+	const bufferSize = 64 << 10
+	e := encoder{bufio.NewWriterSize(w, bufferSize)}
+	e.object(reflect.ValueOf(&c).Elem(), describeConfig())
+	return e.Flush()
+}
+
+// MarshalCache gives what EncodeCache writes; UnmarshalCache reads it without validation.
 func MarshalCache(c Config) ([]byte, error) {
-	v := reflect.ValueOf(&c).Elem()
-	return appendObject(make([]byte, 0, sizeOf(v)), v, describeConfig()), nil
+	var b bytes.Buffer
+	b.Grow(sizeOf(reflect.ValueOf(&c).Elem()))
+	err := EncodeCache(&b, c)
+	return b.Bytes(), err
 }
 
 // UnmarshalCache reads what MarshalCache wrote.
@@ -53,8 +66,11 @@ func sizeOf(v reflect.Value) int {
 	return n
 }
 
-func appendObject(b []byte, v reflect.Value, o *object) []byte {
-	b = append(b, '{')
+// encoder keeps the first error of the writer until Flush, so its methods return none.
+type encoder struct{ *bufio.Writer }
+
+func (e encoder) object(v reflect.Value, o *object) {
+	e.WriteByte('{')
 	first := true
 	for i := range o.fields {
 		f := &o.fields[i]
@@ -63,13 +79,14 @@ func appendObject(b []byte, v reflect.Value, o *object) []byte {
 			continue
 		}
 		if !first {
-			b = append(b, ',')
+			e.WriteByte(',')
 		}
 		first = false
-		b = append(appendString(b, f.name), ':')
-		b = appendValue(b, fv, f)
+		e.text(f.name)
+		e.WriteByte(':')
+		e.value(fv, f)
 	}
-	return append(b, '}')
+	e.WriteByte('}')
 }
 
 // absent tells what the cache form leaves out. Objects are always there.
@@ -83,58 +100,88 @@ func absent(v reflect.Value, f *field) bool {
 	return !f.required && v.IsZero()
 }
 
-func appendValue(b []byte, v reflect.Value, f *field) []byte {
+func (e encoder) value(v reflect.Value, f *field) {
 	switch v.Kind() {
 	case reflect.Pointer:
-		return appendValue(b, v.Elem(), f)
+		e.value(v.Elem(), f)
 	case reflect.Struct:
-		return appendObject(b, v, f.elem)
+		e.object(v, f.elem)
 	case reflect.String:
-		return appendString(b, v.String())
+		e.text(v.String())
 	case reflect.Int:
-		return strconv.AppendInt(b, v.Int(), 10)
+		e.Write(strconv.AppendInt(e.AvailableBuffer(), v.Int(), 10))
 	case reflect.Bool:
-		return strconv.AppendBool(b, v.Bool())
+		e.Write(strconv.AppendBool(e.AvailableBuffer(), v.Bool()))
 	case reflect.Slice:
-		b = append(b, '[')
+		e.WriteByte('[')
 		for i := range v.Len() {
 			if i > 0 {
-				b = append(b, ',')
+				e.WriteByte(',')
 			}
-			b = appendValue(b, v.Index(i), f)
+			e.value(v.Index(i), f)
 		}
-		return append(b, ']')
+		e.WriteByte(']')
+	default:
+		panic("config: field type without an encoder: " + v.Type().String())
 	}
-	panic("config: field type without an encoder: " + v.Type().String())
 }
 
-func appendString(b []byte, s string) []byte {
+func (e encoder) text(s string) {
 	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	from := 0
-	for i := 0; i < len(s); {
-		ch := s[i]
-		if ch >= utf8.RuneSelf {
-			r, size := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && size == 1 {
-				b = append(append(b, s[from:i]...), "\ufffd"...)
-				from = i + 1
-			}
-			i += size
-			continue
+	e.WriteByte('"')
+	for {
+		n := plainText(s)
+		e.WriteString(s[:n])
+		if s = s[n:]; s == "" {
+			break
 		}
-		i++
-		switch {
+		switch ch := s[0]; {
+		case ch >= utf8.RuneSelf:
+			e.WriteString("\ufffd") // of a byte that is no UTF-8
 		case ch == '"' || ch == '\\':
-			b = append(append(b, s[from:i-1]...), '\\', ch)
+			e.Write([]byte{'\\', ch})
 		case ch == '\n':
-			b = append(append(b, s[from:i-1]...), '\\', 'n')
-		case ch < ' ':
-			b = append(append(b, s[from:i-1]...), '\\', 'u', '0', '0', hex[ch>>4], hex[ch&15])
+			e.WriteString(`\n`)
 		default:
-			continue
+			e.Write([]byte{'\\', 'u', '0', '0', hex[ch>>4], hex[ch&15]})
 		}
-		from = i
+		s = s[1:]
 	}
-	return append(append(b, s[from:]...), '"')
+	e.WriteByte('"')
+}
+
+// plainText counts the bytes that stand in JSON as they are.
+func plainText(s string) int {
+	i := 0
+	for i < len(s) {
+		i += plainASCII(s[i:])
+		if i == len(s) || s[i] < utf8.RuneSelf {
+			break
+		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && size == 1 {
+			break
+		}
+		i += size
+	}
+	return i
+}
+
+// plainASCII counts plain bytes up to the first that is not ASCII, eight at a time.
+func plainASCII(s string) int {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; len(s)-i >= 8; i += 8 {
+		b := s[i : i+8]
+		w := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+			uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+		quote, slash := w^each*'"', w^each*'\\'
+		if (w|(w-each*' ')&^w|(quote-each)&^quote|(slash-each)&^slash)&high != 0 {
+			break
+		}
+	}
+	for i < len(s) && s[i] >= ' ' && s[i] < utf8.RuneSelf && s[i] != '"' && s[i] != '\\' {
+		i++
+	}
+	return i
 }

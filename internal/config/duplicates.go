@@ -36,6 +36,8 @@ type keys[K comparable] struct {
 	seen  map[K]struct{}
 	first K // stands in for the map while there is one key only, as in most lists
 	count int
+
+	expected int // how many keys may come
 }
 
 func newKeys[K comparable](d *duplicates) *keys[K] { return &keys[K]{owner: d} }
@@ -48,7 +50,8 @@ func (k *keys[K]) add(key K) bool {
 		return false
 	}
 	if k.seen == nil {
-		k.seen = map[K]struct{}{k.first: {}}
+		k.seen = make(map[K]struct{}, k.expected)
+		k.seen[k.first] = struct{}{}
 	}
 	_, repeated := k.seen[key]
 	k.seen[key] = struct{}{}
@@ -56,6 +59,7 @@ func (k *keys[K]) add(key K) bool {
 }
 
 func checkKeys[E any, K comparable](k *keys[K], p *place, list []E, key func(*E) K) {
+	k.expected += len(list)
 	for i := range list {
 		if k.add(key(&list[i])) {
 			k.owner.report.Entries = append(k.owner.report.Entries, report.Entry{
@@ -135,6 +139,9 @@ func (d *duplicates) storage(p *place, c *Storage) {
 		checkKeys(newKeys[partitionKey](d), p.field("disks").at(i).field("partitions"), c.Disks[i].Partitions, keyOfPartition)
 	}
 	for i := range c.Files {
+		if len(c.Files[i].Append) == 0 && len(c.Files[i].Contents.HTTPHeaders) < 2 {
+			continue
+		}
 		file := p.field("files").at(i)
 		for j := range c.Files[i].Append {
 			d.resource(file.field("append").at(j), &c.Files[i].Append[j])

@@ -4,6 +4,7 @@ package config
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 )
 
@@ -125,21 +126,59 @@ func (c *checker) array(depth int) error {
 	}
 }
 
+// text looks for the quote, for backslashes before it, and for control characters between these. The quote is
+// looked for again only behind the last one found, so that the work stays linear whatever the escapes.
 func (c *checker) text() error {
-	for c.i++; c.i < len(c.b); c.i++ {
-		switch ch := c.b[c.i]; {
-		case ch == '"':
-			c.i++
-			return nil
-		case ch < ' ':
+	c.i++
+	quote := -1
+	for {
+		if quote < c.i {
+			n := bytes.IndexByte(c.b[c.i:], '"')
+			if n < 0 {
+				n = len(c.b) - c.i
+			}
+			quote = c.i + n
+		}
+		end := quote
+		slash := bytes.IndexByte(c.b[c.i:quote], '\\')
+		if slash >= 0 {
+			end = c.i + slash
+		}
+		if n := indexControl(c.b[c.i:end]); n >= 0 {
+			c.i += n
 			return c.unexpected(`a character of a string (line breaks and tabs are written \n and \t)`)
-		case ch == '\\':
+		}
+		c.i = end
+		switch {
+		case slash >= 0:
 			if err := c.escape(); err != nil {
 				return err
 			}
+			c.i++
+		case end == len(c.b):
+			return c.unexpected("the closing quote of a string")
+		default:
+			c.i++
+			return nil
 		}
 	}
-	return c.unexpected("the closing quote of a string")
+}
+
+// indexControl returns the index of the first byte below the blank, or -1. It looks at eight bytes at a time.
+func indexControl(b []byte) int {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; len(b)-i >= 8; i += 8 {
+		if w := binary.LittleEndian.Uint64(b[i:]); (w-each*' ')&^w&high != 0 {
+			break
+		}
+	}
+	for ; i < len(b); i++ {
+		if b[i] < ' ' {
+			return i
+		}
+	}
+	return -1
 }
 
 // escape leaves i at the last byte of the escape sequence.

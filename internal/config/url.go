@@ -19,6 +19,9 @@ var (
 
 // checkURL checks the URL of a resource by the rules of version v.
 func checkURL(s string, v Version) error {
+	if isPlainDataURL(s) {
+		return nil
+	}
 	u, err := url.Parse(s)
 	if err != nil {
 		return errURLUnparsable

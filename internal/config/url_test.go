@@ -3,6 +3,7 @@
 package config
 
 import (
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -97,4 +98,20 @@ func TestParseHash(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzPlainDataURL: what passes without the generic parser must pass it, too.
+func FuzzPlainDataURL(f *testing.F) {
+	for _, s := range []string{"data:,", "data:;base64,YQ==", "data:;base64,Y\nQ==", "data:text/plain;a=\"#%zz\",x", "data:,a?b", "data:,%zz", "data:,\x7f"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if !isPlainDataURL(s) {
+			return
+		}
+		u, err := url.Parse(s)
+		if err != nil || u.Scheme != "data" || checkDataURL(s) != nil {
+			t.Fatalf("%q passes, but: %v, %v, %v", s, u, err, checkDataURL(s))
+		}
+	})
 }

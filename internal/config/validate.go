@@ -66,6 +66,14 @@ func (k *rules) add(p *place, kind report.Kind, message string) {
 func (k *rules) fail(p *place, message string) { k.add(p, report.Error, message) }
 func (k *rules) warn(p *place, message string) { k.add(p, report.Warn, message) }
 
+// advise warns of what is no matter of the spec but of this program's experience. One warning is enough: a merged
+// config is made of documents that had it.
+func (k *rules) advise(p *place, message string) {
+	if k.has != nil {
+		k.warn(p, message)
+	}
+}
+
 func (k *rules) failOn(p *place, err error) {
 	if err != nil {
 		k.fail(p, err.Error())
@@ -93,6 +101,7 @@ var (
 	errPathRelative  = errors.New("path not absolute")
 	errPathUncleaned = errors.New("path is not fully simplified")
 	errPathControl   = errors.New("path contains a control character")
+	errNameControl   = errors.New("name contains a control character")
 )
 
 // pathError checks an absolute path. Symbolic links are not consulted.
@@ -165,12 +174,12 @@ func (k *rules) checkPasswd(p *place, c *Passwd) {
 func (k *rules) checkAccountName(p *place, kind, name string) {
 	k.warnEmptyName(p, kind, name)
 	if strings.HasPrefix(name, "-") {
-		k.warn(p, fmt.Sprintf("%s name %q begins with a dash and will be refused", kind, name))
+		k.advise(p, fmt.Sprintf("%s name %q begins with a dash and will be refused", kind, name))
 	}
 }
 
 func (k *rules) warnEmptyName(p *place, kind, name string) {
 	if name == "" {
-		k.warn(p, kind+" name is empty")
+		k.advise(p, kind+" name is empty")
 	}
 }

@@ -23,7 +23,7 @@ func TestRulesOrder(t *testing.T) {
 		storage.files.0 storage.directories.0.path storage.disks.0.device storage.files.0.mode
 		storage.filesystems.0.device storage.links.0.target storage.luks.0.device storage.raid.0.devices systemd.units.0.name`)
 	var got []string
-	for _, e := range validateRules(&c, V3_7, nil).Entries {
+	for _, e := range validateRules(&c, V3_7, func(...any) bool { return false }).Entries {
 		got = append(got, strings.TrimPrefix(e.Context.String(), "$."))
 	}
 	if g, w := strings.Join(got, "\n"), strings.Join(want, "\n"); g != w {

@@ -76,8 +76,10 @@ func (k *rules) checkDropin(p *place, c *Dropin) {
 }
 
 // checkUnitName warns of a name that is no plain file name. Older documents were accepted with it, and it
-// cannot lead out of the sysroot, so only new documents are refused.
+// cannot lead out of the sysroot, so only new documents are refused. A control character is always refused: a
+// newline in a name would forge lines of the log and of the preset file.
 func (k *rules) checkUnitName(p *place, kind, name string) {
+	k.failOn(p, controlError(name))
 	if !strings.Contains(name, "/") && name != "." && name != ".." {
 		return
 	}
@@ -85,6 +87,13 @@ func (k *rules) checkUnitName(p *place, kind, name string) {
 	if k.strict() {
 		k.fail(p, message)
 	} else {
-		k.warn(p, message)
+		k.advise(p, message)
 	}
+}
+
+func controlError(name string) error {
+	if hasControl(name) {
+		return errNameControl
+	}
+	return nil
 }
