@@ -230,10 +230,10 @@ func (f *Fetcher) To(ctx context.Context, log Log, r Request, dst Sink) (Info, e
 	}
 	s, known := schemeNamed(name)
 	switch {
+	case !known: // also offline: the network would not help
+		return Info{}, fmt.Errorf("%w %q", ErrScheme, name)
 	case f.offline && !s.local:
 		return Info{}, ErrNeedNet
-	case !known:
-		return Info{}, fmt.Errorf("%w %q", ErrScheme, name)
 	}
 	out, err := newPipeline(r, dst)
 	if err != nil {
