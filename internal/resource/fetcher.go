@@ -217,8 +217,10 @@ func (f *Fetcher) Bytes(ctx context.Context, log Log, r Request) ([]byte, Info, 
 	if err != nil {
 		return nil, info, err
 	}
-	sum := sha512.Sum512(m.Bytes())
-	info.SHA512 = sum[:]
+	if info.SHA512 == nil {
+		sum := sha512.Sum512(m.Bytes())
+		info.SHA512 = sum[:]
+	}
 	return m.Bytes(), info, nil
 }
 
