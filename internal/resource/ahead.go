@@ -13,8 +13,8 @@ import (
 type Ahead struct {
 	fetcher *Fetcher
 	log     *oplog.Logger
-	ctx     context.Context
 	cancel  context.CancelFunc
+	start   func() // one more worker
 	limit   int
 
 	mu      sync.Mutex
@@ -38,7 +38,9 @@ type Download struct {
 // the order of Add. The record of l gets an entry for each.
 func (f *Fetcher) Ahead(ctx context.Context, l *oplog.Logger, limit int) *Ahead {
 	ctx, cancel := context.WithCancel(ctx)
-	return &Ahead{fetcher: f, log: l, ctx: ctx, cancel: cancel, limit: max(limit, 1)}
+	a := &Ahead{fetcher: f, log: l, cancel: cancel, limit: max(limit, 1)}
+	a.start = func() { a.done.Go(func() { a.work(ctx) }) }
+	return a
 }
 
 // Add queues a download. open is called when it starts, in a worker, and gives the sink.
@@ -49,15 +51,13 @@ func (a *Ahead) Add(r Request, op oplog.Op, open func() (Sink, error)) *Download
 	a.queue = append(a.queue, d)
 	if a.running < a.limit {
 		a.running++
-		a.done.Add(1)
-		go a.work()
+		a.start()
 	}
 	return d
 }
 
 // work takes downloads from the queue until it is empty.
-func (a *Ahead) work() {
-	defer a.done.Done()
+func (a *Ahead) work(ctx context.Context) {
 	for {
 		a.mu.Lock()
 		if len(a.queue) == 0 {
@@ -66,15 +66,15 @@ func (a *Ahead) work() {
 			return
 		}
 		d := a.queue[0]
-		a.queue = a.queue[1:]
+		a.queue[0], a.queue = nil, a.queue[1:]
 		a.mu.Unlock()
-		a.fetch(d)
+		a.fetch(ctx, d)
 	}
 }
 
-func (a *Ahead) fetch(d *Download) {
+func (a *Ahead) fetch(ctx context.Context, d *Download) {
 	defer close(d.ready)
-	if d.err = a.ctx.Err(); d.err != nil {
+	if d.err = ctx.Err(); d.err != nil {
 		return
 	}
 	act := a.log.Activity(d.op)
@@ -84,7 +84,7 @@ func (a *Ahead) fetch(d *Download) {
 		d.err = err
 		return
 	}
-	d.info, d.err = a.fetcher.To(a.ctx, d.log, d.request, sink)
+	d.info, d.err = a.fetcher.To(ctx, d.log, d.request, sink)
 	act.AddBytes(d.info.Bytes)
 }
 

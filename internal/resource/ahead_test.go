@@ -52,6 +52,7 @@ func TestAheadOrder(t *testing.T) {
 	var mu sync.Mutex
 	running, most := 0, 0
 	requests := map[string]int{}
+	arrived0, arrived1 := make(chan struct{}), make(chan struct{})
 	s := serve(t, func(w http.ResponseWriter, r *http.Request, _ int) {
 		mu.Lock()
 		requests[r.URL.Path]++
@@ -60,8 +61,12 @@ func TestAheadOrder(t *testing.T) {
 		most = max(most, running)
 		mu.Unlock()
 		defer func() { mu.Lock(); running--; mu.Unlock() }()
-		if r.URL.Path == "/0" {
-			time.Sleep(100 * time.Millisecond) // the others pass it by
+		switch r.URL.Path { // the first two meet, and one of them is then passed by the others
+		case "/0":
+			meet(t, arrived0, arrived1)
+			time.Sleep(50 * time.Millisecond)
+		case "/1":
+			meet(t, arrived1, arrived0)
 		}
 		if r.URL.Path == "/5" && first {
 			w.WriteHeader(503)
@@ -121,6 +126,16 @@ func TestAheadOrder(t *testing.T) {
 	}
 	a.Close()
 	checkRecords(t, record(), n)
+}
+
+// meet waits until the other one is there too.
+func meet(t *testing.T, me, other chan struct{}) {
+	close(me)
+	select {
+	case <-other:
+	case <-time.After(10 * time.Second):
+		t.Error("downloads do not run side by side")
+	}
 }
 
 func checkRecords(t *testing.T, records []oplog.Record, n int) {
@@ -213,6 +228,27 @@ func TestAheadClose(t *testing.T) {
 				t.Errorf("%d sinks were opened, want 2", opened)
 			}
 		})
+	}
+}
+
+// TestAheadAfterClose has a caller that adds too late, which must not wait for ever.
+func TestAheadAfterClose(t *testing.T) {
+	f, _ := testFetcher(t)
+	l, text, _ := journal(t)
+	a := f.Ahead(t.Context(), l, 0) // at least one at a time
+	early := a.Add(Request{URL: "data:,x"}, oplog.Op{}, memorySink)
+	if info, err := early.Wait(l); err != nil || info.Bytes != 1 {
+		t.Errorf("%+v, %v", info, err)
+	}
+	a.Close()
+	a.Close()
+	late := a.Add(Request{URL: "data:,x"}, oplog.Op{}, func() (Sink, error) { t.Error("a sink was opened"); return nil, errFull })
+	if _, err := late.Wait(l); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	a.Close()
+	if text.Len() != 0 {
+		t.Errorf("log:\n%s", text)
 	}
 }
 

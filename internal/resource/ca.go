@@ -94,8 +94,11 @@ func (sh *shared) bundleOf(key string) *bundle {
 // addCerts adds every certificate of a bundle. Text between and after the
 // blocks is skipped, but a block that is damaged is not.
 func addCerts(log Log, pool *x509.CertPool, raw []byte) error {
-	if len(bytes.TrimSpace(raw)) == 0 {
-		log.Warning("a CA bundle is empty")
+	switch {
+	case len(raw) == 0:
+		return nil
+	case len(bytes.TrimSpace(raw)) == 0:
+		log.Warning("a CA bundle holds no certificate")
 		return nil
 	}
 	begun, n := bytes.Count(append([]byte("\n"), raw...), []byte("\n-----BEGIN ")), 0

@@ -8,6 +8,7 @@ import (
 	"crypto/sha512"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -217,8 +218,10 @@ func (f *Fetcher) Bytes(ctx context.Context, log Log, r Request) ([]byte, Info, 
 	if err != nil {
 		return nil, info, err
 	}
-	sum := sha512.Sum512(m.Bytes())
-	info.SHA512 = sum[:]
+	if info.SHA512 == nil {
+		sum := sha512.Sum512(m.Bytes())
+		info.SHA512 = sum[:]
+	}
 	return m.Bytes(), info, nil
 }
 
@@ -250,6 +253,8 @@ func (f *Fetcher) To(ctx context.Context, log Log, r Request, dst Sink) (Info, e
 	return out.finish(log)
 }
 
+var errTooLarge = errors.New("the resource is larger")
+
 // memory is a sink of limited size.
 type memory struct {
 	bytes.Buffer
@@ -258,7 +263,7 @@ type memory struct {
 
 func (m *memory) Write(b []byte) (int, error) {
 	if int64(m.Len()+len(b)) > m.limit {
-		return 0, fmt.Errorf("the resource is larger than %d bytes", m.limit)
+		return 0, fmt.Errorf("%w than %d bytes, which is all that is taken into memory", errTooLarge, m.limit)
 	}
 	return m.Buffer.Write(b)
 }

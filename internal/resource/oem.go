@@ -5,6 +5,7 @@ package resource
 import (
 	"context"
 	"errors"
+	"io"
 	"net/url"
 	"os"
 	"path"
@@ -32,12 +33,27 @@ func fetchOEM(_ context.Context, f *Fetcher, log Log, r Request, out *pipeline) 
 		return ErrFailed
 	}
 	defer file.Close()
-	err = out.copy(file)
-	if err != nil && out.failed == nil {
-		log.Err("failed to read oem config: %v", err)
+	src := &noting{r: file}
+	err = out.pull(src)
+	if src.err != nil {
+		log.Err("failed to read oem config: %v", src.err)
 		return ErrFailed
 	}
 	return err
+}
+
+// noting keeps a reader's error, which decompression would hide.
+type noting struct {
+	r   io.Reader
+	err error
+}
+
+func (n *noting) Read(b []byte) (int, error) {
+	k, err := n.r.Read(b)
+	if err != nil && err != io.EOF {
+		n.err = err
+	}
+	return k, err
 }
 
 // openRegular opens a file and does not wait for the writer of a named pipe.

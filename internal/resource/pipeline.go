@@ -20,14 +20,25 @@ import (
 
 const (
 	chunkSize = 256 << 10
-	chunks    = 6 // between the reader and the hash
+	chunks    = 6         // between the reader and the hash
+	inline    = chunkSize // bytes that are hashed without a goroutine
+	readAhead = 64 << 10  // of what is decompressed
 )
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, chunkSize); return &b }}
 
+// unzipper is a decompressor with its buffers, which are worth keeping: a config
+// may hold thousands of small compressed files.
+type unzipper struct {
+	gzip.Reader
+	in *bufio.Reader
+}
+
+var unzippers = sync.Pool{New: func() any { return &unzipper{in: bufio.NewReaderSize(nil, readAhead)} }}
+
 // pipeline takes the raw bytes of a fetch: it undoes compression, writes to the
 // sink and hashes. It goes on where it stood when a broken download is resumed,
-// and begins anew after restart.
+// and begins anew after restart. What a fetch does not need is not started.
 type pipeline struct {
 	dst      Sink
 	gzip     bool
@@ -37,6 +48,7 @@ type pipeline struct {
 	raw    int64 // bytes taken in
 	out    counter
 	hasher *hasher
+	pulled bool           // decompressed by pull, not by feed
 	feed   *io.PipeWriter // to the decompressor
 	done   chan error     // its end
 	failed error          // of the sink or the decompressor: not worth a retry
@@ -62,13 +74,14 @@ func newPipeline(r Request, dst Sink) (*pipeline, error) {
 }
 
 func (p *pipeline) begin() {
-	p.raw, p.out, p.failed = 0, counter{w: p.dst}, nil
+	p.raw, p.out, p.failed, p.pulled = 0, counter{w: p.dst}, nil, false
 	if p.want != nil {
 		p.hasher = newHasher(p.function)
 	}
-	if !p.gzip {
-		return
-	}
+}
+
+// startFeed begins to decompress beside the reading.
+func (p *pipeline) startFeed() {
 	r, w := io.Pipe()
 	p.feed, p.done = w, make(chan error, 1)
 	go func() {
@@ -78,17 +91,42 @@ func (p *pipeline) begin() {
 	}()
 }
 
+// unzip decompresses all of a reader.
 func (p *pipeline) unzip(r io.Reader) error {
-	z, err := gzip.NewReader(bufio.NewReaderSize(r, chunkSize))
-	if err != nil {
+	z := unzippers.Get().(*unzipper)
+	defer func() {
+		z.in.Reset(nil) // what was read may be large
+		unzippers.Put(z)
+	}()
+	z.in.Reset(r)
+	if err := z.Reader.Reset(z.in); err != nil {
 		return decompressError(err)
 	}
+	return drain(z, decompressError, p.emit)
+}
+
+// pull takes all of a local body, which comes as fast as it is read and is not
+// resumed: decompression needs no goroutine of its own then.
+func (p *pipeline) pull(r io.Reader) error {
+	if !p.gzip {
+		return drain(r, func(err error) error { return err }, func(b []byte) error {
+			_, err := p.Write(b)
+			return err
+		})
+	}
+	p.pulled = true
+	p.failed = p.unzip(r)
+	return p.failed
+}
+
+// drain hands on what it reads in large pieces, however small those of the reader are.
+func drain(r io.Reader, readError func(error) error, take func([]byte) error) error {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	for {
-		n, err := z.Read(*buf)
+		n, err := fill(r, *buf)
 		if n > 0 {
-			if err := p.emit((*buf)[:n]); err != nil {
+			if err := take((*buf)[:n]); err != nil {
 				return err
 			}
 		}
@@ -96,9 +134,20 @@ func (p *pipeline) unzip(r io.Reader) error {
 			return nil
 		}
 		if err != nil {
-			return decompressError(err)
+			return readError(err)
 		}
 	}
+}
+
+// fill reads until the buffer is full or there is an error. It differs from
+// io.ReadFull in that it keeps the reader's error.
+func fill(r io.Reader, b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		var k int
+		k, err = r.Read(b[n:])
+		n += k
+	}
+	return n, err
 }
 
 func decompressError(err error) error {
@@ -124,6 +173,9 @@ func (p *pipeline) Write(b []byte) (int, error) {
 	p.raw += int64(len(b))
 	var err error
 	if p.gzip {
+		if p.feed == nil {
+			p.startFeed()
+		}
 		_, err = p.feed.Write(b)
 	} else {
 		err = p.emit(b)
@@ -135,7 +187,7 @@ func (p *pipeline) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// copy takes all of a reader.
+// copy takes all of a reader, each piece as soon as it is there.
 func (p *pipeline) copy(r io.Reader) error {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
@@ -180,13 +232,16 @@ func (p *pipeline) abort() {
 
 // finish ends the fetch and verifies what came out.
 func (p *pipeline) finish(log Log) (Info, error) {
-	if p.feed != nil {
+	switch {
+	case p.feed != nil:
 		p.feed.Close()
 		err := <-p.done
 		p.feed = nil
 		if err != nil {
 			return Info{}, err
 		}
+	case p.gzip && !p.pulled:
+		return Info{}, decompressError(io.EOF) // not one byte came
 	}
 	info := Info{Bytes: p.out.n}
 	if p.hasher == nil {
@@ -194,6 +249,9 @@ func (p *pipeline) finish(log Log) (Info, error) {
 	}
 	sum := p.hasher.sum()
 	p.hasher = nil
+	if p.function == "sha512" {
+		info.SHA512 = sum
+	}
 	if !bytes.Equal(sum, p.want) {
 		return info, fmt.Errorf("%w (calculated %x but expected %x)", ErrVerify, sum, p.want)
 	}
@@ -212,21 +270,26 @@ func (c *counter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// hasher hashes beside the reading and writing, so that none waits for the other.
+// hasher hashes beside the reading and writing, so that none waits for the
+// other. Short bodies are hashed at once.
 type hasher struct {
-	h    hash.Hash
-	work chan []byte
-	free chan []byte
-	made int
-	done chan struct{}
+	h     hash.Hash
+	short int         // bytes hashed at once
+	work  chan []byte // nil until the body is a long one
+	free  chan []byte
+	made  int
+	done  chan struct{}
 }
 
 func newHasher(function string) *hasher {
-	s := &hasher{work: make(chan []byte, chunks), free: make(chan []byte, chunks), done: make(chan struct{})}
-	s.h = sha512.New()
 	if function == "sha256" {
-		s.h = sha256.New()
+		return &hasher{h: sha256.New()}
 	}
+	return &hasher{h: sha512.New()}
+}
+
+func (s *hasher) start() {
+	s.work, s.free, s.done = make(chan []byte, chunks), make(chan []byte, chunks), make(chan struct{})
 	go func() {
 		defer close(s.done)
 		for b := range s.work {
@@ -234,10 +297,17 @@ func newHasher(function string) *hasher {
 			s.free <- b[:0]
 		}
 	}()
-	return s
 }
 
 func (s *hasher) write(b []byte) {
+	if s.work == nil {
+		if s.short+len(b) <= inline {
+			s.short += len(b)
+			s.h.Write(b)
+			return
+		}
+		s.start()
+	}
 	var own []byte
 	select {
 	case own = <-s.free:
@@ -253,7 +323,9 @@ func (s *hasher) write(b []byte) {
 
 // sum ends the hasher and gives the result.
 func (s *hasher) sum() []byte {
-	close(s.work)
-	<-s.done
+	if s.work != nil {
+		close(s.work)
+		<-s.done
+	}
 	return s.h.Sum(nil)
 }

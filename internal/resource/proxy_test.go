@@ -53,12 +53,12 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(200)
-	down, _, err := w.(http.Hijacker).Hijack()
+	down, early, err := w.(http.Hijacker).Hijack()
 	if err != nil {
 		up.Close()
 		return
 	}
-	go func() { _, _ = io.Copy(up, down); up.Close() }()
+	go func() { _, _ = io.Copy(up, early); up.Close() }() // the server may have read a first byte already
 	_, _ = io.Copy(down, up)
 	down.Close()
 }

@@ -3,8 +3,9 @@
 // Package resource turns a URL into bytes or into a file: schemes, retry,
 // time-outs, TLS, proxies, decompression, verification, and downloads that run
 // ahead of their operation. It does not know what the bytes are for. Randomness
-// for TLS comes from Go's crypto/rand, which since Linux 5.6 does not wait for
-// more entropy than the kernel gathers within its first second.
+// for TLS is that of Go's crypto/rand, in FIPS mode too: it asks getrandom(2),
+// and since Linux 5.4 the kernel gathers enough for it by itself within about a
+// second, so that early boot is not held up and no weaker source is needed.
 package resource
 
 import (
@@ -97,7 +98,7 @@ func RequestFor(r config.Resource) (Request, error) {
 // Info is what is known after a fetch.
 type Info struct {
 	Bytes  int64  // after decompression
-	SHA512 []byte // filled by Bytes only
+	SHA512 []byte // always filled by Bytes
 }
 
 // Sink receives a body. Reset throws away what was written; a retry begins with it.
@@ -164,5 +165,5 @@ func fetchData(_ context.Context, _ *Fetcher, _ Log, r Request, out *pipeline) e
 	if err != nil {
 		return err
 	}
-	return out.copy(body)
+	return out.pull(body)
 }
