@@ -11,7 +11,6 @@ import (
 
 	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/exec"
-	"firstboot.dev/ignition/internal/oplog"
 	"firstboot.dev/ignition/internal/resource"
 	"firstboot.dev/ignition/internal/stages"
 )
@@ -74,7 +73,7 @@ func apply(ctx context.Context, o ApplyOptions, cfg config.Config) error {
 		Config: &cfg, Root: root, Log: o.Log, Fetcher: fetcher, Runner: &exec.Runner{}, State: state,
 		Fragments: o.Fragments, Live: true,
 	}
-	if err := checkLive(o.Log, env, o.IgnoreUnsupported, o.Offline); err != nil {
+	if err := checkLive(env, o.IgnoreUnsupported, o.Offline); err != nil {
 		return err
 	}
 	files, _ := stages.Lookup("files")
@@ -85,7 +84,7 @@ func apply(ctx context.Context, o ApplyOptions, cfg config.Config) error {
 }
 
 // checkLive refuses, before anything is changed, what cannot be done to a running system.
-func checkLive(_ *oplog.Logger, env *stages.Env, ignore, offline bool) error {
+func checkLive(env *stages.Env, ignore, offline bool) error {
 	c := env.Config
 	if offline {
 		needed, at, err := config.NeedsNetwork(c)

@@ -73,6 +73,7 @@ func (rd *renderer) replace(ctx context.Context, ref config.Resource, at level) 
 	if err != nil {
 		return config.Config{}, err
 	}
+	rd.record(stages.FetchedConfig{Kind: "user", Source: recordedSource(ref), Referenced: true})
 	using, err := rd.fetcher.Using(ctx, rd.log, next.Ignition)
 	if err != nil {
 		return config.Config{}, err
