@@ -63,7 +63,7 @@ type corpusCase struct {
 	optional map[string]bool               // kinds that this case wants although they are not for every case
 }
 
-func readCase(t *testing.T, name string, a *txtar.Archive) *corpusCase {
+func readCase(t testing.TB, name string, a *txtar.Archive) *corpusCase {
 	t.Helper()
 	c := &corpusCase{want: map[string]map[Version]string{}, optional: map[string]bool{}}
 	from, to := Versions[0], Versions[len(Versions)-1]
@@ -169,7 +169,7 @@ func (c *corpusCase) run(t *testing.T, v Version) map[string]string {
 	return got
 }
 
-func inputBytes(t *testing.T, f txtar.File, v Version) []byte {
+func inputBytes(t testing.TB, f txtar.File, v Version) []byte {
 	t.Helper()
 	s := strings.ReplaceAll(strings.TrimSuffix(string(f.Data), "\n"), "VERSION", v.String())
 	switch _, how, _ := strings.Cut(f.Name, " "); how {

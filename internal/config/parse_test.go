@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -253,32 +252,6 @@ func TestLocate(t *testing.T) {
 	if l, c, ok := Locate(in, path.New("json", "a", 5)); l != 2 || c != 2 || ok {
 		t.Error(l, c, ok)
 	}
-}
-
-func FuzzParse(f *testing.F) {
-	for _, s := range []string{"", "{}", "null", doc("3.0.0", ""), doc("3.7.0-experimental", `,"storage":{"files":[{"path":"/\ud800\"","mode":-0}]}`), `{"a":"\\"}`} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, in []byte) {
-		if got, want := checkSyntax(in) == nil, json.Valid(in); got != want {
-			t.Fatalf("valid %v, want %v", got, want)
-		}
-		c, _, err := Parse(in)
-		if err != nil {
-			return
-		}
-		raw, err := MarshalCache(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		again, err := UnmarshalCache(raw)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if raw2, _ := MarshalCache(again); !bytes.Equal(raw, raw2) || !json.Valid(raw) || reflect.DeepEqual(again, Config{}) {
-			t.Fatalf("%s\n%s", raw, raw2)
-		}
-	})
 }
 
 func manyFiles(n, size int) []byte {
