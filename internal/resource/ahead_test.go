@@ -30,6 +30,7 @@ func journal(t *testing.T) (l *oplog.Logger, text *bytes.Buffer, record func() [
 	t.Cleanup(func() { rec.Close() })
 	text = &bytes.Buffer{}
 	return oplog.New(oplog.StdoutHandler(text), rec), text, func() []oplog.Record {
+		rec.Close() // which writes what it holds back
 		f, err := os.Open(path)
 		if err != nil {
 			t.Fatal(err)
