@@ -263,9 +263,23 @@ type memory struct {
 
 func (m *memory) Write(b []byte) (int, error) {
 	if int64(m.Len()+len(b)) > m.limit {
-		return 0, fmt.Errorf("%w than %d bytes, which is all that is taken into memory", errTooLarge, m.limit)
+		return 0, m.tooLarge()
 	}
 	return m.Buffer.Write(b)
+}
+
+func (m *memory) tooLarge() error {
+	return fmt.Errorf("%w than %d bytes, which is all that is taken into memory", errTooLarge, m.limit)
+}
+
+// expect is told how much will come. A server may announce what it likes, so
+// that not all of it is believed.
+func (m *memory) expect(n int64) error {
+	if n > m.limit {
+		return m.tooLarge()
+	}
+	m.Grow(int(min(n, 16<<20)))
+	return nil
 }
 
 func (m *memory) Reset() error {

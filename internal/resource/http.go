@@ -220,6 +220,9 @@ func (h *httpFetch) body(a *answer) error {
 			}
 		}
 		h.etag, h.length = strongETag(a.Response), a.ContentLength
+		if err := h.out.expect(h.length); err != nil {
+			return err
+		}
 	}
 	now := time.Now()
 	watched := &watchedBody{body: a.Body, last: now, start: now, from: h.out.raw, fetch: h}

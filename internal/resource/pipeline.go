@@ -157,6 +157,15 @@ func decompressError(err error) error {
 	return fmt.Errorf("decompressing: %w", err)
 }
 
+// expect tells a sink in memory how much will come; -1 is not known.
+func (p *pipeline) expect(n int64) error {
+	m, ok := p.dst.(*memory)
+	if !ok || p.gzip || n < 0 {
+		return nil
+	}
+	return m.expect(n)
+}
+
 // emit takes bytes as they are at the end: decompressed.
 func (p *pipeline) emit(b []byte) error {
 	if _, err := p.out.Write(b); err != nil {
