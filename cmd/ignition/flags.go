@@ -7,6 +7,8 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"os"
+	"strings"
 	"time"
 
 	"firstboot.dev/ignition/internal/distro"
@@ -93,6 +95,9 @@ func openLog(p process, toStdout bool, opsFile, stage string) (*oplog.Logger, fu
 		return log, func() {}
 	}
 	rec.SetStage(stage)
+	if id, err := os.ReadFile(distro.BootIDPath); err == nil {
+		rec.SetBoot(strings.TrimSpace(string(id)))
+	}
 	return logger(handler, rec), func() { _ = rec.Close() }
 }
 

@@ -86,6 +86,7 @@ func Run(ctx context.Context, o Options) int {
 	if err != nil {
 		o.Log.Crit("Ignition failed: %v", err)
 		explain(o.Log, err)
+		oplog.FinalStatus("Ignition: stage " + o.Stage + " failed")
 		return ExitFailed
 	}
 	if err := saveState(o.StateFile, r.state); err != nil {
@@ -93,6 +94,7 @@ func Run(ctx context.Context, o Options) int {
 		return ExitFailed
 	}
 	o.Log.Info("Ignition finished successfully")
+	oplog.FinalStatus("Ignition: stage " + o.Stage + " finished")
 	return ExitOK
 }
 

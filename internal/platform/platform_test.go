@@ -3,6 +3,8 @@
 package platform
 
 import (
+	"context"
+	"errors"
 	"os"
 	"regexp"
 	"slices"
@@ -10,6 +12,7 @@ import (
 	"testing"
 
 	"firstboot.dev/ignition/internal/providers"
+	"firstboot.dev/ignition/internal/resource"
 )
 
 // TestTable keeps the table usable: unique ids, each with a fetch.
@@ -242,3 +245,48 @@ func FuzzCommandLine(f *testing.F) {
 		}
 	})
 }
+
+// TestNeedsNetwork checks every platform while the network is forbidden: one
+// that needs it says so at once and touches nothing, any other answers.
+func TestNeedsNetwork(t *testing.T) {
+	for _, p := range table {
+		t.Run(p.Name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(dir+"/config.ign", nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			touched := ""
+			env := &providers.Env{
+				Log:        silence{},
+				Fetcher:    resource.New(resource.Options{}).Offline(),
+				SysDir:     dir,
+				LabelDir:   dir + "/by-label",
+				ConfigFile: dir + "/config.ign",
+				Arch:       "amd64",
+				Mount: func(_ context.Context, _, device string) (string, func(), error) {
+					touched = device
+					return "", nil, errors.New("no device")
+				},
+				Modprobe: func(_ context.Context, module string) error { touched = module; return nil },
+			}
+			res, err := p.Fetch(t.Context(), env)
+			if errors.Is(err, resource.ErrNeedNet) != p.NeedsNetwork {
+				t.Errorf("error %v; the table says that it needs the network: %v", err, p.NeedsNetwork)
+			}
+			if p.NeedsNetwork && (touched != "" || len(res.Raw) != 0) {
+				t.Errorf("touched %q, got %q", touched, res.Raw)
+			}
+			if !p.NeedsNetwork && err != nil {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+// silence is a log that nobody reads.
+type silence struct{}
+
+func (silence) Debug(string, ...any)   {}
+func (silence) Info(string, ...any)    {}
+func (silence) Warning(string, ...any) {}
+func (silence) Err(string, ...any)     {}

@@ -50,7 +50,7 @@ func Fetch(ctx context.Context, env *providers.Env) (providers.Result, error) {
 	if err != nil {
 		return providers.Result{}, err
 	}
-	raw, err = unpack(raw)
+	raw, err = unpack(raw, largestUserData)
 	return providers.Result{Raw: raw}, err
 }
 
@@ -218,7 +218,7 @@ func turnedOff(err error) error {
 }
 
 // unpack undoes gzip, which the size limit of user data makes people use.
-func unpack(raw []byte) ([]byte, error) {
+func unpack(raw []byte, limit int64) ([]byte, error) {
 	if !bytes.HasPrefix(raw, []byte{0x1f, 0x8b, 0x08}) {
 		return raw, nil
 	}
@@ -226,12 +226,12 @@ func unpack(raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("user data is not whole gzip: %w", err)
 	}
-	out, err := io.ReadAll(io.LimitReader(z, largestUserData+1))
+	out, err := io.ReadAll(io.LimitReader(z, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("user data is not whole gzip: %w", err)
 	}
-	if len(out) > largestUserData {
-		return nil, fmt.Errorf("user data unpacks to more than %d bytes", largestUserData)
+	if int64(len(out)) > limit {
+		return nil, fmt.Errorf("user data unpacks to more than %d bytes", limit)
 	}
 	return out, nil
 }
