@@ -58,21 +58,9 @@ func unreadable(raw []byte, err error) (Config, report.Report, error) {
 	return Config{}, r, ErrInvalid
 }
 
-// has tells whether the document has a value at a path. Rules ask about very few keys, which the decoder notes;
-// for any other the document is searched.
-func (d *decoder) has(p ...any) bool {
-	cp := path.New("json", p...)
-	if d.present[cp.String()] {
-		return true
-	}
-	if n := len(p); n > 0 && p[n-1] == "custom" {
-		return false
-	}
-	l := newLocator([]path.ContextPath{cp})
-	l.walk(d.b)
-	off, exact := l.offset(cp)
-	return exact && d.b[off] != 'n'
-}
+// has tells whether the document has a value at a path. Rules ask about very few keys, which bear a tag and which
+// the decoder notes.
+func (d *decoder) has(p ...any) bool { return d.present[path.New("json", p...).String()] }
 
 // header is what decides about the language of a document.
 type header struct {
