@@ -105,6 +105,9 @@ func TestStateCannotBeSaved(t *testing.T) {
 }
 
 func TestStageFails(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: useradd chroots into the tree")
+	}
 	m := newMachine(t, "files", nil)
 	m.write("run/ignition.json", doc("3.7.0-experimental", "", `"passwd":{"users":[{"name":"core","passwordHash":"$6$SECRET"}]},"storage":{"files":[{"path":"/a","contents":{"source":"data:,SECRET","verification":{"hash":"sha512-`+strings.Repeat("0", 128)+`"}}}]}`))
 	m.run(ExitFailed)

@@ -68,7 +68,7 @@ type stage struct {
 	dirs    map[string]*openDir
 	again   bool // nodes have to be looked at once more before they are made
 
-	privileged bool // what is created belongs to root
+	owner int // of what is created: root, or -1 for whoever runs this
 }
 
 // openDir is a directory that is kept open, since entries tend to share theirs.
@@ -82,7 +82,10 @@ const maxOpenDirs = 128
 
 // Run does all of the stage.
 func Run(ctx context.Context, in Input) error {
-	s := &stage{Input: in, ctx: ctx, names: users.NewDB(in.Root), touched: map[uint64]string{}, dirs: map[string]*openDir{}, privileged: os.Geteuid() == 0}
+	s := &stage{Input: in, ctx: ctx, names: users.NewDB(in.Root), touched: map[uint64]string{}, dirs: map[string]*openDir{}}
+	if os.Geteuid() != 0 {
+		s.owner = -1 // ignition-apply on a tree of one's own
+	}
 	defer s.closeDirs()
 	if err := s.setUpRelabel(); err != nil {
 		return fmt.Errorf("failed to handle relabeling: %w", err)

@@ -114,7 +114,7 @@ func (s *stage) setMark(digest string) error {
 	if _, err := s.Root.MkdirAll(path.Dir(markPath), directoryMode); err != nil {
 		return fmt.Errorf("marking the sysroot as unfinished: %w", err)
 	}
-	if err := s.Root.WriteFileSync(markPath, text, 0o600, 0, 0); err != nil {
+	if err := s.Root.WriteFileSync(markPath, text, 0o600, s.owner, s.owner); err != nil {
 		return fmt.Errorf("marking the sysroot as unfinished: %w", err)
 	}
 	s.mark = m

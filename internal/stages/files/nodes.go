@@ -185,7 +185,7 @@ func (s *stage) createFile(log *oplog.Logger, n *node) error {
 
 func (s *stage) writeAnew(log *oplog.Logger, n *node) error {
 	shown := s.Root.Display(n.path)
-	uid, gid, err := s.ownerOf(n, 0, 0)
+	uid, gid, err := s.ownerOf(n, s.owner, s.owner)
 	if err != nil {
 		return fmt.Errorf("error setting file permissions for %s: %w", shown, err)
 	}
@@ -222,7 +222,7 @@ type writing struct {
 
 // setOwnerAndMode leaves out the change to what a new file of root's has anyway.
 func (w *writing) setOwnerAndMode(mode fs.FileMode, uid, gid int) error {
-	if dir, ok := w.dirs[path.Dir(w.node.path)]; ok && !dir.handsOn && !w.owns(w.node) && uid == 0 && gid == 0 && w.privileged {
+	if dir, ok := w.dirs[path.Dir(w.node.path)]; ok && !dir.handsOn && !w.owns(w.node) && uid == 0 && gid == 0 && w.owner == 0 {
 		uid, gid = -1, -1
 	}
 	return w.temp.SetOwnerAndMode(mode, uid, gid)
@@ -460,7 +460,7 @@ func (s *stage) createSymlink(log *oplog.Logger, n *node) error {
 	if err != nil {
 		return wrap(err)
 	}
-	uid, gid, err := s.ownerOf(n, 0, 0)
+	uid, gid, err := s.ownerOf(n, s.owner, s.owner)
 	if err == nil {
 		err = s.Root.Lchown(n.path, uid, gid)
 	}

@@ -63,7 +63,7 @@ func (s *stage) createResult() error {
 			return err
 		}
 		s.label(p)
-		return s.Root.WriteFileSync(p, text, 0o600, 0, 0)
+		return s.Root.WriteFileSync(p, text, 0o600, s.owner, s.owner)
 	})
 }
 

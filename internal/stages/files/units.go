@@ -91,7 +91,7 @@ func (s *stage) writePlain(p string, contents []byte, mode fs.FileMode) error {
 		return err
 	}
 	s.label(p)
-	return dir.WriteFile(path.Base(p), contents, mode, 0, 0)
+	return dir.WriteFile(path.Base(p), contents, mode, s.owner, s.owner)
 }
 
 // mask links a unit to /dev/null, or takes such a link away.
