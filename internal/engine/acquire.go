@@ -65,11 +65,7 @@ func (r *run) settle(ctx context.Context, user *config.Config) error {
 			return config.ErrInvalid
 		}
 	}
-	raw, err := config.MarshalCache(*user)
-	if err != nil {
-		return fmt.Errorf("writing config cache: %w", err)
-	}
-	return writeCache(r.ConfigCache, raw)
+	return writeCache(r.ConfigCache, *user)
 }
 
 // fromCache reads what a fetch stage left.

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
+	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/stages"
 )
 
@@ -37,11 +39,14 @@ func saveState(path string, s *stages.State) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return replaceFile(path, append(raw, '\n'), 0o600)
+	return replaceFile(path, 0o600, func(w io.Writer) error {
+		_, err := w.Write(append(raw, '\n'))
+		return err
+	})
 }
 
 // writeCache keeps the mode of an existing cache.
-func writeCache(path string, raw []byte) error {
+func writeCache(path string, c config.Config) error {
 	mode := fs.FileMode(0o640)
 	if info, err := os.Stat(path); err == nil {
 		mode = info.Mode().Perm()
@@ -49,7 +54,8 @@ func writeCache(path string, raw []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("writing config cache: %w", err)
 	}
-	if err := replaceFile(path, raw, mode); err != nil {
+	write := func(w io.Writer) error { return config.EncodeCache(w, c) }
+	if err := replaceFile(path, mode, write); err != nil {
 		return fmt.Errorf("writing config cache: %w", err)
 	}
 	return nil
@@ -57,14 +63,14 @@ func writeCache(path string, raw []byte) error {
 
 // replaceFile writes a temporary file beside path and renames it over, so that
 // no reader and no power cut meets half of it.
-func replaceFile(path string, raw []byte, mode fs.FileMode) error {
+func replaceFile(path string, mode fs.FileMode, write func(io.Writer) error) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".ignition-*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(tmp.Name())
 	defer tmp.Close()
-	if _, err := tmp.Write(raw); err != nil {
+	if err := write(tmp); err != nil {
 		return err
 	}
 	if err := tmp.Chmod(mode); err != nil {

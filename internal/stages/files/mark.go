@@ -63,12 +63,11 @@ func (s *stage) begin() error {
 }
 
 func configDigest(c *config.Config) (string, error) {
-	raw, err := config.MarshalCache(*c)
-	if err != nil {
+	sum := sha256.New()
+	if err := config.EncodeCache(sum, *c); err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:]), nil
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 func (s *stage) readMark() (*mark, error) {
