@@ -21,31 +21,11 @@ import (
 	"firstboot.dev/ignition/internal/providers"
 	"firstboot.dev/ignition/internal/resource"
 	"firstboot.dev/ignition/tests/imds"
+	"firstboot.dev/ignition/tests/logs"
 )
 
-// lines is a log that remembers.
-type lines struct {
-	mu  sync.Mutex
-	all []string
-}
-
-func (l *lines) add(level, format string, args []any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all = append(l.all, level+" "+fmt.Sprintf(format, args...))
-}
-func (l *lines) Debug(format string, args ...any)   { l.add("debug", format, args) }
-func (l *lines) Info(format string, args ...any)    { l.add("info", format, args) }
-func (l *lines) Warning(format string, args ...any) { l.add("warning", format, args) }
-func (l *lines) Err(format string, args ...any)     { l.add("error", format, args) }
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Join(l.all, "\n")
-}
-
-func newEnv(endpoint string) (*providers.Env, *lines) {
-	log := &lines{}
+func newEnv(endpoint string) (*providers.Env, *logs.Lines) {
+	log := &logs.Lines{}
 	return &providers.Env{
 		Log:          log,
 		Fetcher:      resource.New(resource.Options{Version: "2.18.0", Stable: "3.6.0"}).WithTimeouts(10*time.Second, 10*time.Second),

@@ -17,6 +17,7 @@ import (
 
 	"firstboot.dev/ignition/internal/providers"
 	"firstboot.dev/ignition/internal/resource"
+	"firstboot.dev/ignition/tests/logs"
 )
 
 func args(line string) []providers.Arg {
@@ -29,8 +30,8 @@ func args(line string) []providers.Arg {
 	return out
 }
 
-func newEnv(line string) (*providers.Env, *lines) {
-	log := &lines{}
+func newEnv(line string) (*providers.Env, *logs.Lines) {
+	log := &logs.Lines{}
 	return &providers.Env{
 		Log:         log,
 		Fetcher:     resource.New(resource.Options{Version: "1", Stable: "3.6.0"}).WithTimeouts(10*time.Second, 10*time.Second),

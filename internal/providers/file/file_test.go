@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"firstboot.dev/ignition/internal/providers"
+	"firstboot.dev/ignition/tests/logs"
 )
 
 func TestFetch(t *testing.T) {
@@ -33,7 +34,7 @@ func TestFetch(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			log := &lines{}
+			log := &logs.Lines{}
 			res, err := Fetch(t.Context(), &providers.Env{Log: log, ConfigFile: row.file})
 			if row.missing != "" {
 				want := fmt.Sprintf("couldn't read config %q: open %s: no such file or directory", row.missing, row.missing)

@@ -6,10 +6,11 @@ import (
 	"testing"
 
 	"firstboot.dev/ignition/internal/providers"
+	"firstboot.dev/ignition/tests/logs"
 )
 
 func TestFetch(t *testing.T) {
-	log := &lines{}
+	log := &logs.Lines{}
 	res, err := Fetch(t.Context(), &providers.Env{Log: log})
 	if err != nil || len(res.Raw) != 0 || len(res.Files) != 0 {
 		t.Errorf("got %+v, %v; want nothing", res, err)

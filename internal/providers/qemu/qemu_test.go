@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"firstboot.dev/ignition/internal/providers"
+	"firstboot.dev/ignition/tests/logs"
 )
 
 const (
@@ -71,7 +72,7 @@ func TestFirmware(t *testing.T) {
 					write(t, filepath.Join(by, key, "raw"), v.raw)
 				}
 			}
-			log := &lines{}
+			log := &logs.Lines{}
 			env := &providers.Env{Log: log, SysDir: sys, Arch: "amd64", Modprobe: func(context.Context, string) error {
 				t.Error("the module was loaded although it is there")
 				return nil
@@ -108,7 +109,7 @@ func TestModule(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			sys, dev := t.TempDir(), t.TempDir()
 			var loaded []string
-			env := &providers.Env{Log: &lines{}, SysDir: sys, LabelDir: filepath.Join(dev, "by-label"), Arch: row.arch,
+			env := &providers.Env{Log: &logs.Lines{}, SysDir: sys, LabelDir: filepath.Join(dev, "by-label"), Arch: row.arch,
 				Modprobe: func(_ context.Context, module string) error {
 					loaded = append(loaded, module)
 					write(t, filepath.Join(sys, "firmware/qemu_fw_cfg/by_name", coreos, "size"), "2")
@@ -149,7 +150,7 @@ func TestSlowRead(t *testing.T) {
 			"info Reading config from QEMU fw_cfg: 20/20 KB"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			log := &lines{}
+			log := &logs.Lines{}
 			got, err := readAll(log, &chunks{data, 1 << 10}, len(data), clock(row.step))
 			if err != nil || !bytes.Equal(got, data) {
 				t.Errorf("%d bytes, %v", len(got), err)
@@ -191,7 +192,7 @@ func TestReadErrors(t *testing.T) {
 		{"early end", strings.NewReader("hell"), "", io.ErrUnexpectedEOF},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			got, err := readAll(&lines{}, row.r, 5, time.Now)
+			got, err := readAll(&logs.Lines{}, row.r, 5, time.Now)
 			if string(got) != row.want || !errors.Is(err, row.is) {
 				t.Errorf("got %q, %v; want %q, %v", got, err, row.want, row.is)
 			}
@@ -221,9 +222,9 @@ func TestDisk(t *testing.T) {
 	}
 }
 
-func diskEnv(t *testing.T) (*providers.Env, *lines) {
+func diskEnv(t *testing.T) (*providers.Env, *logs.Lines) {
 	t.Helper()
-	log := &lines{}
+	log := &logs.Lines{}
 	env := &providers.Env{Log: log, SysDir: t.TempDir(), LabelDir: filepath.Join(t.TempDir(), "by-label"), Arch: "s390x",
 		Modprobe: func(context.Context, string) error { t.Error("the module was loaded although it is there"); return nil }}
 	if err := os.MkdirAll(filepath.Join(env.SysDir, "bus/virtio/drivers/virtio_blk"), 0o755); err != nil {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"firstboot.dev/ignition/internal/providers"
+	"firstboot.dev/ignition/tests/logs"
 )
 
 // tree makes the three directories in a fresh one. A text that begins with
@@ -66,7 +67,7 @@ func TestFetch(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			base, dirs := tree(t, row.files)
-			log := &lines{}
+			log := &logs.Lines{}
 			res, err := Fetch(t.Context(), &providers.Env{Log: log, SystemDirs: dirs})
 			switch {
 			case row.err == "none":
@@ -113,7 +114,7 @@ func TestBaseFragments(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			base, dirs := tree(t, row.files)
-			log := &lines{}
+			log := &logs.Lines{}
 			var got []string
 			n, err := BaseFragments(log, dirs, "aws", func(f Fragment) error {
 				rel, _ := filepath.Rel(base, f.Path)
@@ -142,7 +143,7 @@ func TestBaseFragments(t *testing.T) {
 
 func TestBaseFragmentsLog(t *testing.T) {
 	base, dirs := tree(t, map[string]string{"usr/base.d/a": "1"})
-	log := &lines{}
+	log := &logs.Lines{}
 	if _, err := BaseFragments(log, dirs, "aws", func(Fragment) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +164,7 @@ func TestBaseFragmentsStop(t *testing.T) {
 	_, dirs := tree(t, map[string]string{"usr/base.d/a": "1", "usr/base.d/b": "2"})
 	stop := errors.New("bad fragment")
 	calls := 0
-	n, err := BaseFragments(&lines{}, dirs, "aws", func(Fragment) error { calls++; return stop })
+	n, err := BaseFragments(&logs.Lines{}, dirs, "aws", func(Fragment) error { calls++; return stop })
 	if !errors.Is(err, stop) || calls != 1 || n != 0 {
 		t.Errorf("%d, %v after %d calls", n, err, calls)
 	}
