@@ -52,7 +52,7 @@ func (m *Manager) EnsureGroup(ctx context.Context, l *oplog.Logger, configPath s
 }
 
 func (m *Manager) ensureGroup(ctx context.Context, l *oplog.Logger, configPath string, g config.Group) error {
-	if err := checkName("group", g.Name); err != nil {
+	if err := CheckName("group", g.Name); err != nil {
 		return err
 	}
 	if err := checkID("gid", g.GID); err != nil {
@@ -133,7 +133,7 @@ func (m *Manager) EnsureUser(ctx context.Context, l *oplog.Logger, configPath st
 
 // account makes, changes or removes the account itself.
 func (m *Manager) account(ctx context.Context, l *oplog.Logger, op oplog.Op, u config.User, homes []string) (gone bool, err error) {
-	if err := checkName("user", u.Name); err != nil {
+	if err := CheckName("user", u.Name); err != nil {
 		return false, err
 	}
 	if err := checkID("uid", u.UID); err != nil {
@@ -328,9 +328,9 @@ func hashOrNone(h *string) string {
 func isTrue(b *bool) bool  { return b != nil && *b }
 func isFalse(b *bool) bool { return b != nil && !*b }
 
-// checkName refuses names that a tool would take for an option, or that
-// would break the files they are written to.
-func checkName(kind, name string) error {
+// CheckName refuses names that a tool would take for an option, or that would
+// break the files they are written to. kind is "user" or "group".
+func CheckName(kind, name string) error {
 	bad := strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || r == ':' || r == '/' || r == ',' })
 	switch {
 	case name == "":

@@ -9,6 +9,26 @@ import (
 	"firstboot.dev/ignition/internal/exec/users"
 )
 
+// checkAccounts refuses names that no tool may see, before anything is changed.
+func (s *stage) checkAccounts() error {
+	if s.Live {
+		return nil
+	}
+	for i, g := range s.Config.Passwd.Groups {
+		if err := users.CheckName("group", g.Name); err != nil {
+			err = fmt.Errorf("failed to configure groups: failed to create group %q: %w", g.Name, err)
+			return entryError(fmt.Sprintf("$.passwd.groups.%d", i), err)
+		}
+	}
+	for i, u := range s.Config.Passwd.Users {
+		if err := users.CheckName("user", u.Name); err != nil {
+			err = fmt.Errorf("failed to configure users: failed to create user %q: %w", u.Name, err)
+			return entryError(fmt.Sprintf("$.passwd.users.%d", i), err)
+		}
+	}
+	return nil
+}
+
 // createAccounts makes groups, then users, in config order.
 func (s *stage) createAccounts() error {
 	accounts := s.Config.Passwd

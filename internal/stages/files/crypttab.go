@@ -102,10 +102,10 @@ func (s *stage) makeKeyDir() error {
 	if err := s.look(n); err != nil || n.present {
 		return err
 	}
+	s.label(n.path)
 	if err := s.makeParents(n.path); err != nil {
 		return err
 	}
-	s.label(n.path)
 	_, err := s.Root.MkdirAll(n.path, uint32(mode))
 	return err
 }

@@ -90,6 +90,9 @@ func Run(ctx context.Context, in Input) error {
 	if err := s.setUpRelabel(); err != nil {
 		return fmt.Errorf("failed to handle relabeling: %w", err)
 	}
+	if err := s.checkAccounts(); err != nil {
+		return fmt.Errorf("failed to create users/groups: %w", err)
+	}
 	var err error
 	if s.plan, err = s.makePlan(); err != nil {
 		return fmt.Errorf("failed to create files: %w", hint(err))
@@ -156,7 +159,8 @@ func (s *stage) relabel() error {
 	return s.labels.Run(s.ctx, s.Log, s.Runner)
 }
 
-// label notes a path for the relabelling at the end.
+// label notes paths for the relabelling at the end, before they are made: what
+// is missing above them gets its label with them.
 func (s *stage) label(paths ...string) {
 	if s.labels != nil {
 		s.labels.Add(paths...)

@@ -17,7 +17,8 @@ import (
 
 // markPath is a file that stands in the tree while the stage is at work. A run
 // that finds one of the same config knows that an earlier run was cut, and what
-// the tree was like before that one began.
+// the tree was like before that one began. A run that failed leaves it on
+// purpose: the next boot goes through all of it again.
 const markPath = "/etc/.ignition-incomplete.json"
 
 // mark is what was there before the stage began.

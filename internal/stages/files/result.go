@@ -59,10 +59,10 @@ func (s *stage) createResult() error {
 	}
 	op := oplog.Op{Desc: fmt.Sprintf("writing file %q", s.Root.Display(p)), Kind: "write-file", Path: p}
 	return log.With("createFiles").Do(op, func(*oplog.Logger) error {
+		s.label(p)
 		if err := s.makeParents(p); err != nil {
 			return err
 		}
-		s.label(p)
 		return s.Root.WriteFileSync(p, text, 0o600, s.owner, s.owner)
 	})
 }

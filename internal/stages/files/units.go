@@ -83,6 +83,7 @@ func (s *stage) writeUnit(log *oplog.Logger, what, p, contents, entry string) er
 
 // writePlain puts a file of root's at a resolved path, with its parents.
 func (s *stage) writePlain(p string, contents []byte, mode fs.FileMode) error {
+	s.label(p)
 	if err := s.makeParents(p); err != nil {
 		return err
 	}
@@ -90,7 +91,6 @@ func (s *stage) writePlain(p string, contents []byte, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	s.label(p)
 	return dir.WriteFile(path.Base(p), contents, mode, s.owner, s.owner)
 }
 
@@ -109,6 +109,7 @@ func (s *stage) mask(name string, mask bool, entry string) error {
 	}
 	op := oplog.Op{Desc: fmt.Sprintf("masking unit %q", name), Kind: "mask-unit", Path: p, ConfigPath: entry}
 	return s.Log.Do(op, func(*oplog.Logger) error {
+		s.label(p)
 		s.closeDirs()
 		if err := s.Root.RemoveAll(p); err != nil {
 			return err
@@ -120,7 +121,6 @@ func (s *stage) mask(name string, mask bool, entry string) error {
 		if err != nil {
 			return err
 		}
-		s.label(p)
 		return dir.Symlink("/dev/null", path.Base(p))
 	})
 }
