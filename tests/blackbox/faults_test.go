@@ -390,3 +390,23 @@ func TestPowerCut(t *testing.T) {
 		t.Errorf("only %d of %d runs were cut", cut, rounds)
 	}
 }
+
+// TestOverwriteMountPoint: what is mounted below a directory that is to be
+// overwritten is never emptied, and nothing beside it goes either.
+func TestOverwriteMountPoint(t *testing.T) {
+	m := newMachine(t)
+	needRoot(t)
+	m.write("sysroot/d/beside", "alive")
+	mounted := filepath.Join(m.root, "d/mnt")
+	m.must(os.MkdirAll(mounted, 0o755))
+	if out, err := exec.Command("mount", "-t", "tmpfs", "none", mounted).CombinedOutput(); err != nil {
+		t.Skipf("needs mounts: %v: %s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command("umount", mounted).Run() })
+	m.write("sysroot/d/mnt/inside", "alive")
+	res := m.refuse(storage("3.4.0", `"directories":[{"path":"/d","overwrite":true}]`))
+	wantText(t, res.stdout, "contains a mount point")
+	wantText(t, res.stdout, "the failing config entry is $.storage.directories.0")
+	m.wantFile("d/beside", "alive")
+	m.wantFile("d/mnt/inside", "alive")
+}
