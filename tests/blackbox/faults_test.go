@@ -406,7 +406,7 @@ func TestOverwriteMountPoint(t *testing.T) {
 	m.write("sysroot/d/mnt/inside", "alive")
 	res := m.refuse(storage("3.4.0", `"directories":[{"path":"/d","overwrite":true}]`))
 	wantText(t, res.stdout, "contains a mount point")
-	wantText(t, res.stdout, "the failing config entry is $.storage.directories.0")
+	wantText(t, res.stdout, "the failing config entry is $.storage.directories.0: something is mounted there, so nothing was removed")
 	m.wantFile("d/beside", "alive")
 	m.wantFile("d/mnt/inside", "alive")
 }

@@ -76,7 +76,7 @@ var accountFiles = []string{"passwd", "group", "shadow", "gshadow", "subuid", "s
 // never a link itself. A home that is not there needs no label.
 func (s *Set) AddAccounts(homes []string) error {
 	entries, err := s.root.ReadDir("/etc")
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	for _, e := range entries {

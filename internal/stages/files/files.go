@@ -237,6 +237,8 @@ func hint(err error) error {
 		}
 	}
 	switch {
+	case errors.Is(err, sysroot.ErrMountpoint):
+		entry.Hint = "something is mounted there, so nothing was removed: overwrite what is below the mount point instead"
 	case errors.Is(err, resource.ErrNotFound):
 		entry.Hint = "the server has nothing at that URL"
 	case errors.Is(err, resource.ErrVerify):
