@@ -59,14 +59,16 @@ type Input struct {
 // stage is one run of the stage.
 type stage struct {
 	Input
-	ctx     context.Context
-	names   *users.DB
-	plan    *plan
-	mark    *mark
-	labels  *relabel.Set
-	touched map[uint64]string // a path of each filesystem that was written to, by device
-	dirs    map[string]*openDir
-	again   bool // nodes have to be looked at once more before they are made
+	ctx    context.Context
+	names  *users.DB
+	plan   *plan
+	mark   *mark
+	labels *relabel.Set
+	// presetLabelled says that the preset file is in the set already.
+	presetLabelled bool
+	touched        map[uint64]string // a path of each filesystem that was written to, by device
+	dirs           map[string]*openDir
+	again          bool // nodes have to be looked at once more before they are made
 
 	owner int // of what is created: root, or -1 for whoever runs this
 }

@@ -172,6 +172,10 @@ func (s *stage) addPreset(line string) error {
 	if err := s.followPreset(&p); err != nil {
 		return err
 	}
+	if !s.presetLabelled { // before it is made, and so once
+		s.label(p)
+		s.presetLabelled = true
+	}
 	return s.writePlain(p, []byte(text+line+"\n"), fileMode)
 }
 

@@ -57,7 +57,7 @@ func TestRelabel(t *testing.T) {
 	}
 	want := []string{
 		"/etc/.ignition-result.json", "/etc/motd", "/etc/systemd/system-preset", "/etc/systemd/system/a.service",
-		"/etc/systemd/system/a.service.d/d.conf", "/etc/systemd/system/m.service", "/new", "/other", "/srv", "/srv/f", "/var",
+		"/etc/systemd/system/a.service.d", "/etc/systemd/system/m.service", "/new", "/other", "/srv", "/srv/f", "/var",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)

@@ -49,6 +49,7 @@ func (s *stage) createUnit(u *config.Unit, entry string) error {
 	}
 	op := oplog.Op{Desc: fmt.Sprintf("processing unit %q", u.Name), Kind: "unit", Path: u.Name, ConfigPath: entry}
 	return s.Log.Do(op, func(log *oplog.Logger) error {
+		labelled := false
 		for i, d := range u.Dropins {
 			if d.Contents == nil {
 				continue
@@ -56,6 +57,13 @@ func (s *stage) createUnit(u *config.Unit, entry string) error {
 			p, err := unitPath(at+".d", d.Name)
 			if err != nil {
 				return err
+			}
+			if p, err = s.Root.Resolve(p); err != nil {
+				return err
+			}
+			if !labelled { // the directory, and once: labels go down from it
+				s.label(path.Dir(p))
+				labelled = true
 			}
 			where := fmt.Sprintf("%s.dropins.%d", entry, i)
 			if err := s.writeUnit(log, fmt.Sprintf("writing systemd drop-in %q", d.Name), p, *d.Contents, where); err != nil {
@@ -65,16 +73,17 @@ func (s *stage) createUnit(u *config.Unit, entry string) error {
 		if u.Contents == nil || *u.Contents == "" {
 			return nil
 		}
-		return s.writeUnit(log, fmt.Sprintf("writing unit %q", u.Name), at, *u.Contents, entry)
+		p, err := s.Root.Resolve(at)
+		if err != nil {
+			return err
+		}
+		s.label(p)
+		return s.writeUnit(log, fmt.Sprintf("writing unit %q", u.Name), p, *u.Contents, entry)
 	})
 }
 
-// writeUnit replaces a file or link at the path; a directory there is an error.
+// writeUnit replaces a file or link at the resolved path; a directory there is an error.
 func (s *stage) writeUnit(log *oplog.Logger, what, p, contents, entry string) error {
-	p, err := s.Root.Resolve(p)
-	if err != nil {
-		return err
-	}
 	desc := fmt.Sprintf("%s at %q", what, s.Root.Display(p))
 	r := log.Start(oplog.Op{Desc: desc, Kind: "write-unit", Path: p, ConfigPath: entry})
 	r.AddBytes(int64(len(contents)))
@@ -82,8 +91,8 @@ func (s *stage) writeUnit(log *oplog.Logger, what, p, contents, entry string) er
 }
 
 // writePlain puts a file of root's at a resolved path, with its parents.
+// The caller has noted its label.
 func (s *stage) writePlain(p string, contents []byte, mode fs.FileMode) error {
-	s.label(p)
 	if err := s.makeParents(p); err != nil {
 		return err
 	}
