@@ -58,6 +58,14 @@ var (
 	DeviceAliasDir = "/run/ignition/dev_aliases"
 )
 
+// Files of the initramfs for volumes whose key is in a crypto card (s390x).
+var (
+	// LuksCexKeyFile opens them; what it holds is no secret.
+	LuksCexKeyFile = "/etc/luks/cex.key"
+	// LuksCexRepository is where zkey puts the keys that it makes.
+	LuksCexRepository = "/etc/zkey/repository/"
+)
+
 // Paths in the real root, without the root's own path.
 var (
 	// LuksRealRootKeyFilePath is the directory of the key files that
@@ -86,6 +94,7 @@ var (
 	Sgdisk         = "sgdisk"          // writes partition tables
 	Partx          = "partx"           // tells the kernel of partitions on a disk that is in use
 	Wipefs         = "wipefs"          // removes signatures of what a device held before
+	Blkid          = "blkid"           // finds out what a device holds
 	Udevadm        = "udevadm"         // waits until links to devices are up to date
 	Dmsetup        = "dmsetup"         // tells what device-mapper volumes are built upon
 	Mdadm          = "mdadm"           // makes RAID arrays
@@ -127,6 +136,12 @@ var (
 	// blackboxTesting is "true" in a binary for tests that run on a host where
 	// relabelling would change the host. It never is in a release.
 	blackboxTesting = "false"
+	// reuseOEM is "true" on Flatcar: a filesystem labelled OEM is what the image
+	// brought and is kept whatever format a config gives for it.
+	reuseOEM = "true"
+	// initrdAttach is "true" where systemd knows x-initrd.attach in crypttab; it
+	// keeps a soft reboot from closing the volumes.
+	initrdAttach = "true"
 	// writeAuthorizedKeysFragment is "true" where sshd or a tool of the
 	// distribution reads ~/.ssh/authorized_keys.d; otherwise keys go to
 	// ~/.ssh/authorized_keys. IGNITION_WRITE_AUTHORIZED_KEYS_FRAGMENT overrides it.
@@ -135,6 +150,12 @@ var (
 
 // SELinuxRelabel says whether files that were written are relabelled.
 func SELinuxRelabel() bool { return on(selinuxRelabel) && !BlackboxTesting() }
+
+// ReuseOEM says whether an existing OEM filesystem is kept whatever its format.
+func ReuseOEM() bool { return on(reuseOEM) }
+
+// InitrdAttach says whether crypttab lines have the option x-initrd.attach.
+func InitrdAttach() bool { return on(initrdAttach) }
 
 // BlackboxTesting says whether this binary was built for blackbox tests.
 func BlackboxTesting() bool { return on(blackboxTesting) }

@@ -33,6 +33,8 @@ func Settings() []Setting {
 		{"StateFile", StateFile},
 		{"OpsFile", OpsFile},
 		{"DeviceAliasDir", DeviceAliasDir},
+		{"LuksCexKeyFile", LuksCexKeyFile},
+		{"LuksCexRepository", LuksCexRepository},
 		{"LuksRealRootKeyFilePath", LuksRealRootKeyFilePath},
 		{"LuksCexRealRootRepository", LuksCexRealRootRepository},
 		{"ResultFilePath", ResultFilePath},
@@ -45,6 +47,7 @@ func Settings() []Setting {
 		{"Sgdisk", Sgdisk},
 		{"Partx", Partx},
 		{"Wipefs", Wipefs},
+		{"Blkid", Blkid},
 		{"Udevadm", Udevadm},
 		{"Dmsetup", Dmsetup},
 		{"Mdadm", Mdadm},
@@ -68,6 +71,8 @@ func Settings() []Setting {
 		{"CioIgnore", CioIgnore},
 		{"selinuxRelabel", selinuxRelabel},
 		{"blackboxTesting", blackboxTesting},
+		{"reuseOEM", reuseOEM},
+		{"initrdAttach", initrdAttach},
 		{"writeAuthorizedKeysFragment", writeAuthorizedKeysFragment},
 	}
 }
@@ -79,6 +84,8 @@ func Check() error {
 	for _, s := range []Setting{
 		{"selinuxRelabel", selinuxRelabel},
 		{"blackboxTesting", blackboxTesting},
+		{"reuseOEM", reuseOEM},
+		{"initrdAttach", initrdAttach},
 		{"writeAuthorizedKeysFragment", writeAuthorizedKeysFragment},
 	} {
 		if _, err := strconv.ParseBool(s.Value); err != nil {

@@ -29,6 +29,9 @@ import (
 // children may hold its output open after it has ended.
 const Grace = 2 * time.Second
 
+// ErrNotFound is what a run wraps whose program is not there.
+var ErrNotFound = osexec.ErrNotFound
+
 // Cmd is one program run. Name is looked up in PATH.
 type Cmd struct {
 	Name   string

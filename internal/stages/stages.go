@@ -9,9 +9,11 @@ import (
 	"context"
 	"time"
 
+	"firstboot.dev/ignition/internal/block"
 	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/distro"
 	"firstboot.dev/ignition/internal/exec"
+	"firstboot.dev/ignition/internal/exec/luks"
 	"firstboot.dev/ignition/internal/oplog"
 	"firstboot.dev/ignition/internal/resource"
 	"firstboot.dev/ignition/internal/stages/disks"
@@ -50,7 +52,7 @@ var All = []Stage{
 	{"kargs", false, func(ctx context.Context, e *Env) error {
 		return kargs.Run(ctx, e.Log, e.Runner, distro.KargsHelper, e.Config.KernelArguments)
 	}},
-	{"disks", false, func(_ context.Context, e *Env) error { return disks.Run(e.Config) }},
+	{"disks", false, runDisks},
 	{"mount", false, func(_ context.Context, e *Env) error { return mount.Run(e.Config) }},
 	{"files", false, runFiles},
 	{"umount", false, func(_ context.Context, e *Env) error { return umount.Run(e.Config) }},
@@ -64,6 +66,26 @@ func Lookup(name string) (Stage, bool) {
 		}
 	}
 	return Stage{}, false
+}
+
+// runDisks runs the disks stage and keeps the keys that it made for the files stage.
+func runDisks(ctx context.Context, e *Env) error {
+	out, err := disks.Run(ctx, disks.Input{
+		Config: e.Config, Root: e.Root, Log: e.Log, Fetcher: e.Fetcher, Runner: e.Runner,
+		Live: e.Live,
+		Host: &block.Host{Runner: e.Runner, AliasDir: distro.DeviceAliasDir, Programs: block.Programs{
+			Partx: distro.Partx, Dmsetup: distro.Dmsetup, Udevadm: distro.Udevadm, Blkid: distro.Blkid, Wipefs: distro.Wipefs,
+		}},
+		LUKS:       luks.Manager{Runner: e.Runner, Repository: distro.LuksCexRepository},
+		Rules:      disks.Rules{ReuseOEM: distro.ReuseOEM()},
+		Sgdisk:     distro.Sgdisk,
+		LUKSKeyDir: distro.LuksRealRootKeyFilePath,
+		CEXKey:     distro.LuksCexKeyFile,
+	})
+	if err == nil && out.KeyFiles != nil {
+		e.State.LUKSPersistKeyFiles, e.State.LUKSPersistVolumeKeyFiles = out.KeyFiles, out.VolumeKeyFiles
+	}
+	return err
 }
 
 // runFiles runs the files stage and takes out of the state what is on disk now.
@@ -85,7 +107,7 @@ func runFiles(ctx context.Context, e *Env) error {
 		DeviceAliasDir:     distro.DeviceAliasDir,
 		Systemctl:          distro.Systemctl,
 		Cryptsetup:         distro.Cryptsetup,
-		InitrdAttach:       true,
+		InitrdAttach:       distro.InitrdAttach(),
 		Now:                time.Now,
 		NotatedDirs:        e.State.NotatedDirectories,
 		ProviderFiles:      e.State.ProviderOutputFiles,

@@ -10,6 +10,7 @@ import (
 
 	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/exec"
+	"firstboot.dev/ignition/internal/exec/luks"
 	"firstboot.dev/ignition/internal/oplog"
 )
 
@@ -50,14 +51,13 @@ func (s *stage) createCrypttab() error {
 
 // crypttabEntry gives the line of a volume and its key file, if it has one.
 func (s *stage) crypttabEntry(l *config.LUKS) (string, *config.File, error) {
-	device := path.Join(s.DeviceAliasDir, deref(l.Device))
-	res, err := s.Runner.Run(s.ctx, exec.Cmd{Name: s.Cryptsetup, Args: []string{"luksUUID", device}})
+	res, err := s.Runner.Run(s.ctx, exec.Cmd{Name: s.Cryptsetup, Args: []string{"luksUUID", s.deviceAlias(l)}})
 	if err != nil {
 		return "", nil, fmt.Errorf("gathering luks uuid: %s: %w", strings.TrimSpace(string(res.Stdout)+string(res.Stderr)), err)
 	}
 	uuid := strings.TrimSpace(string(res.Stdout))
 	options := "luks"
-	if needsNet(&l.Clevis) {
+	if luks.NeedsNet(l) {
 		options += ",_netdev"
 	}
 	if s.InitrdAttach {
@@ -65,7 +65,7 @@ func (s *stage) crypttabEntry(l *config.LUKS) (string, *config.File, error) {
 	}
 	keyFile := "none"
 	var key *config.File
-	if !usesClevis(&l.Clevis) {
+	if !luks.UsesClevis(l) {
 		keyFile = path.Join(s.LUKSKeyDir, l.Name)
 		source, ok := s.LUKSKeyFiles[l.Name]
 		if !ok {
@@ -86,14 +86,6 @@ func (s *stage) overwriteCut() *bool {
 func keyFileEntry(p, source string) *config.File {
 	mode := 0o600
 	return &config.File{Node: config.Node{Path: p}, Mode: &mode, Contents: config.Resource{Source: &source}}
-}
-
-func usesClevis(c *config.Clevis) bool {
-	return len(c.Tang) > 0 || c.TPM2 != nil && *c.TPM2 || deref(c.Custom.Pin) != ""
-}
-
-func needsNet(c *config.Clevis) bool {
-	return len(c.Tang) > 0 || deref(c.Custom.Pin) != "" && c.Custom.NeedsNetwork != nil && *c.Custom.NeedsNetwork
 }
 
 func (s *stage) makeKeyDir() error {
@@ -157,6 +149,30 @@ func escapeData(text string) string {
 		fmt.Fprintf(&b, "%%%02X", c)
 	}
 	return b.String()
+}
+
+// endVolumes takes the mark off volumes that the disks stage made: all that is
+// needed to open them is on disk now, so a later run may not make them again.
+func (s *stage) endVolumes() error {
+	for i := range s.Config.Storage.LUKS {
+		l := &s.Config.Storage.LUKS[i]
+		if !luks.Marked(l) {
+			continue
+		}
+		path := fmt.Sprintf("$.storage.luks.%d", i)
+		v := luks.NewVolume(l, s.deviceAlias(l), "")
+		v.ConfigPath = path
+		m := luks.Manager{Runner: s.Runner, Log: s.Log}
+		if err := m.ClearMark(s.ctx, v); err != nil {
+			return entryError(path, err)
+		}
+	}
+	return nil
+}
+
+// deviceAlias is the link to a volume's device that the disks stage has made.
+func (s *stage) deviceAlias(l *config.LUKS) string {
+	return path.Join(s.DeviceAliasDir, deref(l.Device))
 }
 
 // createVolumeKeys writes the protected keys of volumes that use a crypto card.

@@ -109,7 +109,7 @@ func newScratch(t *testing.T, cfg string) *scratch {
 		"root/srv/over":     "old\n",
 		"root/etc/crypttab": "swap /dev/x /dev/urandom swap\n",
 		"root/etc/systemd/system-preset/20-ignition.preset": "enable old.service",
-		"bin/cryptsetup": "#!/bin/sh\necho 0b6cbb2b-1f8b-4e6f-8d1c-111111111111\n",
+		"bin/cryptsetup": "#!/bin/sh\ncase $1 in luksDump) echo {};; *) echo 0b6cbb2b-1f8b-4e6f-8d1c-111111111111;; esac\n",
 		// Units with a link are enabled until they are disabled, as with the real one.
 		"bin/systemctl": "#!/bin/sh\ncase $1 in --version) echo systemd 252; exit;; esac\nl=$2/wants-$4\ncase $3 in is-enabled) test -e $l;; disable) rm -f $l;; esac\n",
 	} {

@@ -138,6 +138,7 @@ func (s *stage) parts() []part {
 		part{"syncing the sysroot: ", s.sync},
 		part{"creating result file: ", s.createResult},
 		part{"failed to handle relabeling: ", s.relabel},
+		part{"ending the work on luks volumes: ", s.endVolumes},
 	)
 }
 
