@@ -51,9 +51,11 @@ var All = []Stage{
 		return kargs.Run(ctx, e.Log, e.Runner, distro.KargsHelper, e.Config.KernelArguments)
 	}},
 	{"disks", false, func(_ context.Context, e *Env) error { return disks.Run(e.Config) }},
-	{"mount", false, func(_ context.Context, e *Env) error { return mount.Run(e.Config) }},
+	{"mount", false, runMount},
 	{"files", false, runFiles},
-	{"umount", false, func(_ context.Context, e *Env) error { return umount.Run(e.Config) }},
+	{"umount", false, func(ctx context.Context, e *Env) error {
+		return umount.Run(ctx, umount.Input{Config: e.Config, Root: e.Root, Log: e.Log})
+	}},
 }
 
 // Lookup finds a stage by its name.
@@ -64,6 +66,18 @@ func Lookup(name string) (Stage, bool) {
 		}
 	}
 	return Stage{}, false
+}
+
+// runMount runs the mount stage and keeps what it made for the files stage.
+func runMount(ctx context.Context, e *Env) (err error) {
+	e.State.NotatedDirectories, err = mount.Run(ctx, mount.Input{
+		Config: e.Config, Root: e.Root, Log: e.Log, Runner: e.Runner,
+		Relabel:     distro.SELinuxRelabel(),
+		Mount:       distro.Mount,
+		Blkid:       "blkid",
+		NotatedDirs: e.State.NotatedDirectories,
+	})
+	return err
 }
 
 // runFiles runs the files stage and takes out of the state what is on disk now.

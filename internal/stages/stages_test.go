@@ -30,12 +30,6 @@ func TestUnsupported(t *testing.T) {
 		{"luks", "disks", config.Config{Storage: config.Storage{LUKS: []config.LUKS{{Name: "x"}}}}, "$.storage.luks"},
 		{"filesystem", "disks", fs(ptr("ext4"), nil), "$.storage.filesystems"},
 		{"inert filesystem", "disks", fs(nil, nil), ""},
-		{"mount", "mount", fs(ptr("ext4"), ptr("/var")), "$.storage.filesystems.0.path"},
-		{"umount", "umount", fs(ptr("ext4"), ptr("/var")), "$.storage.filesystems.0.path"},
-		{"swap is not mounted", "mount", fs(ptr("swap"), ptr("/var")), ""},
-		{"none is not mounted", "mount", fs(ptr("none"), ptr("/var")), ""},
-		{"no path", "mount", fs(ptr("ext4"), nil), ""},
-		{"empty path", "umount", fs(ptr("ext4"), ptr("")), ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			stage, ok := Lookup(row.stage)
