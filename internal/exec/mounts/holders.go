@@ -70,9 +70,19 @@ func processes(id uint64) []string {
 		if err != nil {
 			continue // it has ended
 		}
-		who = append(who, fmt.Sprintf("%d (%s)", pid, strings.TrimSpace(string(name))))
+		who = append(who, fmt.Sprintf("%d (%s)", pid, printable(strings.TrimSpace(string(name)))))
 	}
 	return who
+}
+
+// printable keeps what a process has named itself from spoiling a console.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !strconv.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // uses tells whether a process has something of a mount open. The number of

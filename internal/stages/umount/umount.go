@@ -33,7 +33,7 @@ type Input struct {
 // state is what is found at a mount's place before anything is done.
 type state struct {
 	mounted bool
-	empty   bool // not mounted, and the directory is empty
+	empty   bool // not mounted, and the directory is empty or missing
 }
 
 // Run unmounts everything, in the reverse of the order of mounting, and stops at
@@ -86,15 +86,13 @@ func cut(found []state) int {
 func (in *Input) look(plan []mounts.Mount, i int) (state, error) {
 	m := plan[i]
 	target, err := in.resolve(m)
-	if errors.Is(err, os.ErrNotExist) {
-		return state{}, nil
-	}
 	if err != nil {
 		return state{}, err
 	}
 	at, err := mounts.Stack(target)
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
-		return state{}, nil
+	if errors.Is(err, os.ErrNotExist) {
+		// Its mount point is on another one that is gone. Nothing can be astray in it.
+		return state{empty: true}, nil
 	}
 	if err != nil {
 		return state{}, err
