@@ -232,6 +232,38 @@ func TestMountAgain(t *testing.T) {
 	}
 }
 
+// TestMountAgainOverRoot: of two mounts at the sysroot the lower one is the
+// sysroot's own, also where both are of one kind.
+func TestMountAgainOverRoot(t *testing.T) {
+	b := newBoot(t)
+	own := filesystems.Device(t, b.dir, "ext4")
+	filesystems.Run(t, "umount", b.root)
+	filesystems.Run(t, "mount", own, b.root)
+	b.device("ext4", "/")
+	b.mount()
+	b.mount()
+	b.wantPoints("/")
+	b.umount()
+	b.wantPoints()
+	if err := b.tryUmount(); err == nil {
+		t.Error("a umount too many passed")
+	}
+	b.write("sysroot-is-there")
+	b.wantPoints()
+
+	// The sysroot's own filesystem is not taken for one that an earlier run has
+	// mounted: then the umount stage would take the sysroot away.
+	b.cfg.Storage.Filesystems[0].Device = own
+	b.log.Reset()
+	_ = b.tryMount() // newer versions of the program do it, older ones refuse
+	if !strings.Contains(b.log.String(), "[started]  mounting") {
+		t.Errorf("nothing was tried\n%s", &b.log)
+	}
+	if strings.Contains(b.log.String(), "left as it is") {
+		t.Errorf("the sysroot counts as mounted by the stage\n%s", &b.log)
+	}
+}
+
 // TestMountOverOthers: what is not the config's filesystem is mounted over.
 func TestMountOverOthers(t *testing.T) {
 	b := newBoot(t)

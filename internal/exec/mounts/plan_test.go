@@ -5,6 +5,7 @@ package mounts
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"firstboot.dev/ignition/internal/config"
@@ -82,15 +83,19 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestPlanIsStable: a sort that is not shows only in lists of more than twelve.
+// TestPlanIsStable: a sort that is not shows only in longer lists of mixed depth.
 func TestPlanIsStable(t *testing.T) {
 	var in []config.Filesystem
 	for i := range 60 {
-		in = append(in, filesystem(fmt.Sprint("/dev/", i), "ext4", fmt.Sprintf("/%c/x", 'z'-i%20)))
+		in = append(in, filesystem(fmt.Sprintf("/dev/%02d", i), "ext4", strings.Repeat("/x", 1+i*7%5%3)))
 	}
-	for i, m := range Plan(in, false) {
-		if want := fmt.Sprint("/dev/", i); m.Device != want {
-			t.Fatalf("%s is at place %d", m.Device, i)
+	plan := Plan(in, false)
+	if len(plan) != len(in) {
+		t.Fatalf("%d of %d are planned", len(plan), len(in))
+	}
+	for i, m := range plan[1:] {
+		if before := plan[i]; depth(before.Path) > depth(m.Path) || depth(before.Path) == depth(m.Path) && before.Device > m.Device {
+			t.Errorf("%s at %s comes before %s at %s", before.Device, before.Path, m.Device, m.Path)
 		}
 	}
 }
