@@ -53,9 +53,11 @@ var All = []Stage{
 		return kargs.Run(ctx, e.Log, e.Runner, distro.KargsHelper, e.Config.KernelArguments)
 	}},
 	{"disks", false, runDisks},
-	{"mount", false, func(_ context.Context, e *Env) error { return mount.Run(e.Config) }},
+	{"mount", false, runMount},
 	{"files", false, runFiles},
-	{"umount", false, func(_ context.Context, e *Env) error { return umount.Run(e.Config) }},
+	{"umount", false, func(ctx context.Context, e *Env) error {
+		return umount.Run(ctx, umount.Input{Config: e.Config, Root: e.Root, Log: e.Log, FlatcarOEM: distro.ReuseOEM()})
+	}},
 }
 
 // Lookup finds a stage by its name.
@@ -85,6 +87,19 @@ func runDisks(ctx context.Context, e *Env) error {
 	if err == nil && out.KeyFiles != nil {
 		e.State.LUKSPersistKeyFiles, e.State.LUKSPersistVolumeKeyFiles = out.KeyFiles, out.VolumeKeyFiles
 	}
+	return err
+}
+
+// runMount runs the mount stage and keeps what it made for the files stage.
+func runMount(ctx context.Context, e *Env) (err error) {
+	e.State.NotatedDirectories, err = mount.Run(ctx, mount.Input{
+		Config: e.Config, Root: e.Root, Log: e.Log, Runner: e.Runner,
+		Relabel:     distro.SELinuxRelabel(),
+		Mount:       distro.Mount,
+		Blkid:       distro.Blkid,
+		FlatcarOEM:  distro.ReuseOEM(),
+		NotatedDirs: e.State.NotatedDirectories,
+	})
 	return err
 }
 

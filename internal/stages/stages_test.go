@@ -3,59 +3,9 @@
 package stages
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"testing"
-
-	"firstboot.dev/ignition/internal/config"
-	"firstboot.dev/ignition/internal/oplog"
 )
-
-func ptr[T any](v T) *T { return &v }
-
-// TestUnsupported: what this build cannot do is refused by name, and only that.
-func TestUnsupported(t *testing.T) {
-	fs := func(format, path *string) config.Config {
-		return config.Config{Storage: config.Storage{Filesystems: []config.Filesystem{{Device: "/dev/x", Format: format, Path: path}}}}
-	}
-	for _, row := range []struct {
-		name, stage string
-		cfg         config.Config
-		want        string // config path of the error, "" if the stage passes
-	}{
-		{"empty", "disks", config.Config{}, ""},
-		{"disks", "disks", config.Config{Storage: config.Storage{Disks: []config.Disk{{Device: "/dev/x"}}}}, "$.storage.disks"},
-		{"raid", "disks", config.Config{Storage: config.Storage{RAID: []config.RAID{{Name: "x"}}}}, "$.storage.raid"},
-		{"luks", "disks", config.Config{Storage: config.Storage{LUKS: []config.LUKS{{Name: "x"}}}}, "$.storage.luks"},
-		{"filesystem", "disks", fs(ptr("ext4"), nil), "$.storage.filesystems"},
-		{"inert filesystem", "disks", fs(nil, nil), ""},
-		{"mount", "mount", fs(ptr("ext4"), ptr("/var")), "$.storage.filesystems.0.path"},
-		{"umount", "umount", fs(ptr("ext4"), ptr("/var")), "$.storage.filesystems.0.path"},
-		{"swap is not mounted", "mount", fs(ptr("swap"), ptr("/var")), ""},
-		{"none is not mounted", "mount", fs(ptr("none"), ptr("/var")), ""},
-		{"no path", "mount", fs(ptr("ext4"), nil), ""},
-		{"empty path", "umount", fs(ptr("ext4"), ptr("")), ""},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			stage, ok := Lookup(row.stage)
-			if !ok {
-				t.Fatalf("no stage %s", row.stage)
-			}
-			err := stage.Run(context.Background(), &Env{Config: &row.cfg, Log: oplog.Deferred()})
-			if row.want == "" {
-				if err != nil {
-					t.Error(err)
-				}
-				return
-			}
-			var entry *config.EntryError
-			if !errors.As(err, &entry) || entry.Path != row.want || entry.Hint == "" {
-				t.Errorf("got %#v, want an error at %s", err, row.want)
-			}
-		})
-	}
-}
 
 func TestLookup(t *testing.T) {
 	order := []string{"fetch-offline", "fetch", "kargs", "disks", "mount", "files", "umount"}

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package mounts mounts devices that hold a config, read-only and on a private
-// directory, and takes them away again. It does not look at what is on them,
-// and the mounts of the config's own file systems are not its matter.
+// Package mounts knows mounts: which of the config's filesystems are mounted
+// where and in what order (Plan), what is mounted at a place now (Stack), and
+// how a mount is taken away while something may still hold it (Unmount). It
+// also mounts devices that hold a config, read-only and on a private directory,
+// and takes them away again. What is on a filesystem is not its matter.
 package mounts
 
 import (
