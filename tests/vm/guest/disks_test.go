@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// wantDisks is the disk set of the guest; TestGuest of package vm makes it so.
+var wantDisks = []struct{ mib, sector int }{
+	{1024, 512}, {1024, 512}, {1024, 512}, {1024, 512}, {1024, 512}, {1024, 512}, {1024, 4096}, {1024, 4096},
+}
+
+// serial is the number that package vm gives to a disk.
+func serial(i int) string { return fmt.Sprintf("ignition-test-%d", i) }
+
+// dirty are the disks that a case may have written to since they were last made blank.
+var dirty = map[int]bool{}
+
+// guestDisks lists the device paths, in the order of wantDisks. Disks with
+// another serial number are not ours and are left out.
+func guestDisks(t *testing.T) []string {
+	t.Helper()
+	var out []string
+	for i := range wantDisks {
+		nodes, err := filepath.Glob("/sys/block/vd*/serial")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range nodes {
+			if strings.TrimSpace(mustRead(t, n)) == serial(i) {
+				out = append(out, "/dev/"+filepath.Base(filepath.Dir(n)))
+			}
+		}
+	}
+	return out
+}
+
+func readSys(t *testing.T, dev, name string) string {
+	t.Helper()
+	return strings.TrimSpace(mustRead(t, filepath.Join("/sys/class/block", filepath.Base(dev), name)))
+}
+
+func mustRead(t *testing.T, name string) string {
+	t.Helper()
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+// teardown does what a power cut does to all that stands upon the disks: it
+// unmounts, ends swapping, stops arrays and closes mappers.
+const teardown = `
+for round in 1 2 3 4 5 6; do
+  findmnt -rno TARGET,SOURCE | awk -v case="$CASE/" '$2 ~ "^/dev/(vd|md|dm|mapper|loop)" || index($1, case) == 1 {print $1}' | tac |
+    while IFS= read -r m; do umount "$(printf '%b' "$m")" || umount -l "$(printf '%b' "$m")"; done
+  swapoff -a
+  maps=$(dmsetup ls 2>/dev/null | grep -v '^No devices' | cut -f1) || true
+  for m in $maps; do dmsetup remove --retry "$m" || true; done
+  arrays=$(sed -n 's/^\(md[^ ]*\) :.*/\1/p' /proc/mdstat 2>/dev/null) || true
+  for a in $arrays; do mdadm --stop "/dev/$a" || true; done
+  losetup -D
+  for d in ${WIPE:-}; do blkdiscard -f "$d"; done
+  if [[ -z $maps && -z $arrays ]]; then break; fi
+  # closing a member makes udev look at it, and its rules may have started the array again
+  udevadm settle
+done
+[[ -z $maps && -z $arrays ]]
+`
+
+// wipe makes disks blank for the kernel, udev and the next case. The discard in
+// teardown gives the space back to the host and leaves zeros.
+const wipe = teardown + `
+if command -v btrfs >/dev/null && [[ -d /sys/fs/btrfs ]]; then btrfs device scan --forget >/dev/null || true; fi
+for d in $WIPE; do
+  cmp -n 1048576 "$d" /dev/zero
+  for try in 1 2 3 4 5; do if blockdev --rereadpt "$d"; then break; fi; udevadm settle; done
+  parts=("/sys/block/${d##*/}/${d##*/}"*)
+  if [[ -e ${parts[0]} ]]; then echo "partitions are left on $d: ${parts[*]}"; exit 1; fi
+done
+udevadm trigger --settle $WIPE
+`
+
+// reset makes the disks blank; a disk that no case had since is blank already.
+func reset(t *testing.T, e *env, disks []int) {
+	t.Helper()
+	all := guestDisks(t)
+	var nodes []string
+	for _, i := range disks {
+		if dirty[i] {
+			nodes = append(nodes, all[i])
+		}
+	}
+	if len(nodes) == 0 {
+		return
+	}
+	out, err := e.with("WIPE", strings.Join(nodes, " ")).bash(wipe)
+	if err != nil {
+		// Every case after this one would fail for a reason that is not its own.
+		t.Fatalf("disks %v could not be made blank: %v\n%s\n%s", nodes, err, out, lookAround(e))
+	}
+	for _, i := range disks {
+		delete(dirty, i)
+	}
+	dropCaches()
+}
+
+// dropCaches lets go of the inodes of the shared root: for each that the guest
+// remembers, the host keeps a file open, and it may keep some thousands only.
+func dropCaches() {
+	var inodes int
+	raw, err := os.ReadFile("/proc/sys/fs/inode-nr")
+	if err != nil {
+		return
+	}
+	if _, err := fmt.Sscan(string(raw), &inodes); err == nil && inodes > 30000 {
+		_ = os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0o200)
+	}
+}
+
+// chunk is the unit in which content is compared with zeros and hashed.
+const chunk = 1 << 20
+
+var zeros [chunk]byte
+
+// contentHash is a hash of everything on a device. Zeros are not hashed but
+// their place is, which makes it quick on disks that are mostly empty.
+func contentHash(dev string) (string, error) { return rangeHash(dev, 0, -1) }
+
+// rangeHash hashes n bytes from an offset; a negative offset counts from the
+// end, a negative n means all.
+func rangeHash(dev string, offset, n int64) (_ string, err error) {
+	f, err := os.Open(dev)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return "", err
+	}
+	if offset < 0 {
+		offset += size
+	}
+	end := size
+	if n >= 0 {
+		end = min(size, offset+n)
+	}
+	h, buf := sha256.New(), make([]byte, chunk)
+	for at := offset; at < end; at += chunk {
+		part := buf[:min(chunk, end-at)]
+		if _, err := f.ReadAt(part, at); err != nil {
+			return "", fmt.Errorf("%s at %d: %w", dev, at, err)
+		}
+		if !bytes.Equal(part, zeros[:len(part)]) {
+			_ = binary.Write(h, binary.LittleEndian, at)
+			h.Write(part)
+		}
+	}
+	_ = binary.Write(h, binary.LittleEndian, end-offset)
+	return fmt.Sprintf("%x", h.Sum(nil)), nil
+}
+
+// identity describes what a second run must leave alone: the ends of each disk,
+// where tables and superblocks are, and what blkid finds on every partition.
+// Past a mount the start of a filesystem is allowed to differ (it counts its
+// mounts), so the first MiB, before the first partition, has to do.
+func identity(e *env, mounted bool) (string, error) {
+	head := int64(4 << 20)
+	if mounted {
+		head = 1 << 20
+	}
+	var out strings.Builder
+	for _, d := range e.disks {
+		first, err := rangeHash(d, 0, head)
+		if err != nil {
+			return "", err
+		}
+		last, err := rangeHash(d, -1<<20, -1)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&out, "%s first %d MiB %s\n%s last MiB %s\n", d, head>>20, first, d, last)
+		nodes, _ := filepath.Glob(fmt.Sprintf("/sys/block/%s/%[1]s*", filepath.Base(d)))
+		for _, n := range append([]string{d}, nodes...) {
+			text, _ := e.bash("blkid -p -o export /dev/" + filepath.Base(n))
+			fmt.Fprintln(&out, text)
+		}
+	}
+	return out.String(), nil
+}
+
+// differences lists the lines of two texts that are not in both.
+func differences(a, b string) string {
+	la, lb := strings.Split(a, "\n"), strings.Split(b, "\n")
+	var out []string
+	for _, l := range la {
+		if !slices.Contains(lb, l) {
+			out = append(out, "- "+l)
+		}
+	}
+	for _, l := range lb {
+		if !slices.Contains(la, l) {
+			out = append(out, "+ "+l)
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+// lookAround shows the state of the disks, for the report of a failure.
+func lookAround(e *env) string {
+	ctx := *e
+	ctx.limit = time.Minute
+	out, _ := ctx.bash(`set +e; exec 2>&1
+echo '--- lsblk'; lsblk -o NAME,TYPE,SIZE,FSTYPE,LABEL,UUID,PARTLABEL,MOUNTPOINTS
+for d in $DISKS; do echo "--- sgdisk -p $d"; sgdisk -p "$d"; done
+echo '--- /proc/mdstat'; cat /proc/mdstat
+echo '--- kernel'; dmesg | tail -n 15`)
+	return out
+}
