@@ -250,14 +250,15 @@ func (d *diskReader) table(t Table) (Table, error) {
 		backupAt = primary.alternate
 	}
 	backup, err2 := d.header(backupAt, "the backup GPT header")
+	for _, err := range []error{err1, err2} {
+		// A copy that cannot be read could not be written either.
+		if err != nil && !errors.Is(err, errHeader) {
+			return Table{}, err
+		}
+	}
 	h := primary
 	switch {
 	case err1 != nil && err2 != nil:
-		for _, err := range []error{err1, err2} {
-			if !errors.Is(err, errHeader) {
-				return Table{}, err
-			}
-		}
 		return Table{}, ErrNoTable
 	case err1 != nil:
 		h, t.Damaged = backup, "primary"
