@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package luks
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"firstboot.dev/ignition/internal/oplog"
+)
+
+// Facts are what is known of a device as a LUKS volume.
+type Facts struct {
+	Version     int    // 0: not LUKS; 1; 2
+	UUID        string // of both versions
+	Label       string // of LUKS2, as are all that follow
+	Discard     bool   // allow-discards is among the header's flags
+	Keyslots    int
+	Mark        *Mark // nil: no mark of ours
+	ClevisSlots int   // tokens of type clevis
+}
+
+// Mark says which config entry a volume was made for. It lies in the header as
+// a token, from the format until the volume's provisioning has ended, so that a
+// boot after an interrupted one knows what it may start over.
+type Mark struct {
+	Volume string `json:"volume"`
+	Entry  string `json:"entry"`
+	token  int
+}
+
+// markType is the type of our tokens.
+const markType = "ignition"
+
+// Inspect reads what is on the device. Whatever is not LUKS has Version 0.
+func (m *Manager) Inspect(ctx context.Context, v Volume) (Facts, error) {
+	anyFailure := func(code int) bool { return code > 0 }
+	yes, err := m.ask(ctx, v.op("luks-probe", "checking if %s is a luks2 device", v.Device),
+		cryptsetup("isLuks", v.Alias, "--type", "luks2"), anyFailure)
+	if err != nil {
+		return Facts{}, err
+	}
+	if yes {
+		return m.inspect2(ctx, v)
+	}
+	yes, err = m.ask(ctx, v.op("luks-probe", "checking if %s is a luks device", v.Device),
+		cryptsetup("isLuks", v.Alias), anyFailure)
+	if err != nil || !yes {
+		return Facts{}, err
+	}
+	uuid, err := m.uuid(ctx, v)
+	return Facts{Version: 1, UUID: uuid}, err
+}
+
+func (m *Manager) inspect2(ctx context.Context, v Volume) (Facts, error) {
+	f := Facts{Version: 2}
+	var err error
+	if f.UUID, err = m.uuid(ctx, v); err != nil {
+		return f, err
+	}
+	md, err := m.metadata(ctx, v)
+	if err != nil {
+		return f, err
+	}
+	// cryptsetup has no exact output of the label, but has validated the header, which holds it.
+	if f.Label, err = readLabel(v.Alias); err != nil {
+		return f, fmt.Errorf("reading label of luks device: %w", err)
+	}
+	f.Discard = md.discard
+	f.Keyslots = md.keyslots
+	f.ClevisSlots = md.clevis
+	if n := len(md.marks); n > 0 {
+		f.Mark = &md.marks[n-1]
+	}
+	return f, nil
+}
+
+func (m *Manager) uuid(ctx context.Context, v Volume) (string, error) {
+	res, err := m.Runner.Logged(ctx, m.Log, v.op("luks-uuid", "reading uuid of luks device %s", v.Device), cryptsetup("luksUUID", v.Alias))
+	if err != nil {
+		return "", fmt.Errorf("reading uuid of luks device: %w", err)
+	}
+	return strings.TrimSpace(string(res.Stdout)), nil
+}
+
+// metadata reads the header's JSON area.
+func (m *Manager) metadata(ctx context.Context, v Volume) (metadata, error) {
+	var md metadata
+	err := m.Log.Do(v.op("luks-dump", "reading metadata of luks device %s", v.Device), func(l *oplog.Logger) error {
+		res, err := m.Runner.RunIn(ctx, l, cryptsetup("luksDump", "--dump-json-metadata", v.Alias))
+		if err != nil {
+			return err
+		}
+		if res.Truncated {
+			return errTooLong
+		}
+		md, err = parseMetadata(res.Stdout)
+		return err
+	})
+	if err != nil {
+		return metadata{}, fmt.Errorf("reading metadata of luks device: %w", err)
+	}
+	return md, nil
+}
+
+// metadata is what we want of a LUKS2 header's JSON.
+type metadata struct {
+	discard  bool
+	keyslots int
+	clevis   int
+	marks    []Mark // by ascending token
+}
+
+// maxMetadata bounds the JSON; the format's largest area has 4 MiB.
+const maxMetadata = 4 << 20
+
+var errTooLong = errors.New("metadata is too long")
+
+// parseMetadata takes what it knows and ignores everything else, so that
+// newer headers and other programs' tokens are no obstacle.
+func parseMetadata(data []byte) (metadata, error) {
+	if len(data) > maxMetadata {
+		return metadata{}, errTooLong
+	}
+	var raw struct {
+		Keyslots map[string]json.RawMessage `json:"keyslots"`
+		Tokens   map[string]json.RawMessage `json:"tokens"`
+		Config   struct {
+			Flags []string `json:"flags"`
+		} `json:"config"`
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return metadata{}, fmt.Errorf("parsing metadata: %w", err)
+	}
+	md := metadata{keyslots: len(raw.Keyslots), discard: slices.Contains(raw.Config.Flags, "allow-discards")}
+	for id, body := range raw.Tokens {
+		var kind struct {
+			Type string `json:"type"`
+		}
+		if json.Unmarshal(body, &kind) != nil {
+			continue
+		}
+		switch kind.Type {
+		case "clevis":
+			md.clevis++
+		case markType:
+			// A mark whose fields are of no use stays a mark: it matches no entry, and can be cleared.
+			var mark Mark
+			_ = json.Unmarshal(body, &mark)
+			n, err := strconv.Atoi(id)
+			if err != nil || n < 0 {
+				return metadata{}, fmt.Errorf("parsing metadata: token %q has no number", id)
+			}
+			mark.token = n
+			md.marks = append(md.marks, mark)
+		}
+	}
+	slices.SortFunc(md.marks, func(a, b Mark) int { return a.token - b.token })
+	return md, nil
+}
+
+// readLabel reads the label from a LUKS2 header.
+func readLabel(device string) (string, error) {
+	f, err := os.Open(device)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	const labelAt, labelSize = 0x18, 48
+	header := make([]byte, labelAt+labelSize)
+	if _, err := io.ReadFull(f, header); err != nil {
+		return "", err
+	}
+	if !bytes.HasPrefix(header, []byte("LUKS\xba\xbe\x00\x02")) {
+		return "", errors.New("no luks2 header at the start of the device")
+	}
+	label, _, _ := bytes.Cut(header[labelAt:], []byte{0})
+	return string(label), nil
+}
+
+// SetMark adds a mark to a header, which has none as long as it is fresh. Of
+// several the one added last counts.
+func (m *Manager) SetMark(ctx context.Context, v Volume, mark Mark) error {
+	token, err := json.Marshal(struct {
+		Type     string   `json:"type"`
+		Keyslots []string `json:"keyslots"`
+		Mark
+	}{markType, []string{}, mark})
+	if err != nil {
+		return fmt.Errorf("marking luks device: %w", err)
+	}
+	c := cryptsetup("token", "import", "--json-file", "-", v.Alias)
+	c.Stdin = bytes.NewReader(token)
+	if err := m.run(ctx, v.op("luks-mark", "marking luks device %s", v.Name), c); err != nil {
+		return fmt.Errorf("marking luks device: %w", err)
+	}
+	return nil
+}
+
+// ClearMark removes every mark, and nothing else. None is fine.
+func (m *Manager) ClearMark(ctx context.Context, v Volume) error {
+	md, err := m.metadata(ctx, v)
+	if err != nil {
+		return err
+	}
+	for _, mark := range md.marks {
+		c := cryptsetup("token", "remove", "--token-id", strconv.Itoa(mark.token), v.Alias)
+		if err := m.run(ctx, v.op("luks-unmark", "removing mark from luks device %s", v.Name), c); err != nil {
+			return fmt.Errorf("removing mark from luks device: %w", err)
+		}
+	}
+	return nil
+}
