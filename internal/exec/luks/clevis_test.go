@@ -177,7 +177,7 @@ func TestBindRefused(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	for _, row := range []struct{ name, stderr, want string }{
-		{"tang is down", "Unable to fetch advertisement: http://h/adv/x!", "the tang server does not answer: "},
+		{"tang is down", "Unable to fetch advertisement: http://h/adv/x!", "the tang server does not answer, or has no key with the configured thumbprint: "},
 		{"thumbprint", "Trusted JWK x did not sign the advertisement!", "the tang server's keys do not match the configured thumbprint: "},
 		{"no TPM", "A TPM2 device with the in-kernel resource manager is needed!", "this machine has no usable TPM 2.0: "},
 		{"TPM", "Creating TPM2 primary key failed!", "the TPM refuses: "},
