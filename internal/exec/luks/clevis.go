@@ -187,7 +187,8 @@ func (m *Manager) clevis(ctx context.Context, op oplog.Op, c exec.Cmd) error {
 // clevisTexts are what clevis says of a failure, and what that means. The first that is found counts.
 var clevisTexts = []struct{ text, means string }{
 	{"did not sign the advertisement", "the tang server's keys do not match the configured thumbprint"},
-	{"Unable to fetch advertisement", "the tang server does not answer"},
+	// A server that does not know the thumbprint answers "not found", which clevis tells like this too.
+	{"Unable to fetch advertisement", "the tang server does not answer, or has no key with the configured thumbprint"},
 	{"Error communicating with server", "the tang server does not answer"},
 	{"Advertisement is malformed", "the tang server's advertisement is not valid"},
 	{"Advertisement is missing signatures", "the tang server's advertisement is not valid"},
@@ -198,6 +199,7 @@ var clevisTexts = []struct{ text, means string }{
 	{"Creating TPM2 object for jwk failed", "the TPM refuses"},
 	{"Loading jwk to TPM2 failed", "the TPM refuses"},
 	{"Unsealing jwk from TPM failed", "the TPM refuses"},
+	{"Unable to generate a new key", "pwmake gives no pass phrase"},
 	{"is not a valid pin", "clevis has no such pin here"},
 	{"Configuration is malformed", "clevis does not understand the pin's config"},
 	{"No key available with this passphrase", "the key does not open the volume"},
