@@ -64,7 +64,7 @@ func TestGuest(t *testing.T) {
 	case res.Status != 0 && !t.Failed():
 		t.Errorf("the tests in the guest ended with status %d", res.Status)
 	}
-	table := fmt.Sprintf("boot %.1f s, all %.1f s\n%s", res.Boot.Seconds(), res.Wall.Seconds(), r.table())
+	table := fmt.Sprintf("\n%7.2f s  boot\n%7.2f s  from power-on to power-off\n%s", res.Boot.Seconds(), res.Wall.Seconds(), r.table())
 	t.Log(table)
 	if err := os.WriteFile("../../bin/vm/times.txt", []byte(table), 0o644); err != nil {
 		t.Error(err)
@@ -84,7 +84,7 @@ func startGuest(t *testing.T, m Machine) (events <-chan event, wait func() (Resu
 		Env:  []string{"IGNITION_BINARY=/out/ignition", "VM_ALL=" + os.Getenv("VM_ALL"), "VM_SOAK=" + os.Getenv("VM_SOAK")},
 		Dir:  dir,
 	}
-	convert := exec.Command("go", "tool", "test2json")
+	convert := exec.Command("go", "tool", "test2json", "-t")
 	in, err := convert.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

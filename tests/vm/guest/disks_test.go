@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // wantDisks is the disk set of the guest; TestGuest of package vm makes it so.
@@ -61,39 +63,6 @@ func mustRead(t *testing.T, name string) string {
 	return string(raw)
 }
 
-// teardown does what a power cut does to all that stands upon the disks: it
-// unmounts, ends swapping, stops arrays and closes mappers.
-const teardown = `
-for round in 1 2 3 4 5 6; do
-  findmnt -rno TARGET,SOURCE | awk -v case="$CASE/" '$2 ~ "^/dev/(vd|md|dm|mapper|loop)" || index($1, case) == 1 {print $1}' | tac |
-    while IFS= read -r m; do umount "$(printf '%b' "$m")" || umount -l "$(printf '%b' "$m")"; done
-  swapoff -a
-  maps=$(dmsetup ls 2>/dev/null | grep -v '^No devices' | cut -f1) || true
-  for m in $maps; do dmsetup remove --retry "$m" || true; done
-  arrays=$(sed -n 's/^\(md[^ ]*\) :.*/\1/p' /proc/mdstat 2>/dev/null) || true
-  for a in $arrays; do mdadm --stop "/dev/$a" || true; done
-  losetup -D
-  for d in ${WIPE:-}; do blkdiscard -f "$d"; done
-  if [[ -z $maps && -z $arrays ]]; then break; fi
-  # closing a member makes udev look at it, and its rules may have started the array again
-  udevadm settle
-done
-[[ -z $maps && -z $arrays ]]
-`
-
-// wipe makes disks blank for the kernel, udev and the next case. The discard in
-// teardown gives the space back to the host and leaves zeros.
-const wipe = teardown + `
-if command -v btrfs >/dev/null && [[ -d /sys/fs/btrfs ]]; then btrfs device scan --forget >/dev/null || true; fi
-for d in $WIPE; do
-  cmp -n 1048576 "$d" /dev/zero
-  for try in 1 2 3 4 5; do if blockdev --rereadpt "$d"; then break; fi; udevadm settle; done
-  parts=("/sys/block/${d##*/}/${d##*/}"*)
-  if [[ -e ${parts[0]} ]]; then echo "partitions are left on $d: ${parts[*]}"; exit 1; fi
-done
-udevadm trigger --settle $WIPE
-`
-
 // reset makes the disks blank; a disk that no case had since is blank already.
 func reset(t *testing.T, e *env, disks []int) {
 	t.Helper()
@@ -107,10 +76,9 @@ func reset(t *testing.T, e *env, disks []int) {
 	if len(nodes) == 0 {
 		return
 	}
-	out, err := e.with("WIPE", strings.Join(nodes, " ")).bash(wipe)
-	if err != nil {
+	if err := makeBlank(e.dir, nodes); err != nil {
 		// Every case after this one would fail for a reason that is not its own.
-		t.Fatalf("disks %v could not be made blank: %v\n%s\n%s", nodes, err, out, lookAround(e))
+		t.Fatalf("disks %v could not be made blank: %v\n%s", nodes, err, lookAround(e))
 	}
 	for _, i := range disks {
 		delete(dirty, i)
@@ -131,8 +99,8 @@ func dropCaches() {
 	}
 }
 
-// chunk is the unit in which content is compared with zeros and hashed.
-const chunk = 1 << 20
+// chunk is the unit in which content is read, compared with zeros and hashed.
+const chunk = 1 << 18
 
 var zeros [chunk]byte
 
@@ -142,15 +110,37 @@ func contentHash(dev string) (string, error) { return rangeHash(dev, 0, -1) }
 
 // rangeHash hashes n bytes from an offset; a negative offset counts from the
 // end, a negative n means all.
-func rangeHash(dev string, offset, n int64) (_ string, err error) {
-	f, err := os.Open(dev)
+func rangeHash(dev string, offset, n int64) (string, error) {
+	h := sha256.New()
+	err := readChunks(dev, offset, n, func(at int64, part []byte) {
+		if !bytes.Equal(part, zeros[:len(part)]) {
+			_ = binary.Write(h, binary.LittleEndian, at)
+			h.Write(part)
+		}
+	})
+	return fmt.Sprintf("%x", h.Sum(nil)), err
+}
+
+// isBlank tells whether a range holds zeros only.
+func isBlank(dev string, offset, n int64) (bool, error) {
+	blank := true
+	err := readChunks(dev, offset, n, func(_ int64, part []byte) {
+		blank = blank && bytes.Equal(part, zeros[:len(part)])
+	})
+	return blank, err
+}
+
+// readChunks reads past the page cache: copies are slow in emulation, and what
+// the cache holds is not what a power cut leaves.
+func readChunks(dev string, offset, n int64, f func(at int64, part []byte)) (err error) {
+	in, err := os.OpenFile(dev, os.O_RDONLY|unix.O_DIRECT, 0)
 	if err != nil {
-		return "", err
+		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	size, err := f.Seek(0, io.SeekEnd)
+	defer func() { err = errors.Join(err, in.Close()) }()
+	size, err := in.Seek(0, io.SeekEnd)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if offset < 0 {
 		offset += size
@@ -159,19 +149,19 @@ func rangeHash(dev string, offset, n int64) (_ string, err error) {
 	if n >= 0 {
 		end = min(size, offset+n)
 	}
-	h, buf := sha256.New(), make([]byte, chunk)
+	buf, err := unix.Mmap(-1, 0, chunk, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS) // aligned
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unix.Munmap(buf)) }()
 	for at := offset; at < end; at += chunk {
 		part := buf[:min(chunk, end-at)]
-		if _, err := f.ReadAt(part, at); err != nil {
-			return "", fmt.Errorf("%s at %d: %w", dev, at, err)
+		if _, err := in.ReadAt(part, at); err != nil {
+			return fmt.Errorf("%s at %d: %w", dev, at, err)
 		}
-		if !bytes.Equal(part, zeros[:len(part)]) {
-			_ = binary.Write(h, binary.LittleEndian, at)
-			h.Write(part)
-		}
+		f(at, part)
 	}
-	_ = binary.Write(h, binary.LittleEndian, end-offset)
-	return fmt.Sprintf("%x", h.Sum(nil)), nil
+	return nil
 }
 
 // identity describes what a second run must leave alone: the ends of each disk,
