@@ -4,13 +4,12 @@ package block
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
-
-	"errors"
 
 	"firstboot.dev/ignition/internal/exec"
 	"firstboot.dev/ignition/internal/oplog"
@@ -30,6 +29,9 @@ type WaitError struct {
 	Device string
 	err    error
 }
+
+// NewWaitError is the error of a device, for those who wait in another way.
+func NewWaitError(device string, err error) *WaitError { return &WaitError{device, err} }
 
 func (e *WaitError) Error() string { return e.err.Error() }
 func (e *WaitError) Unwrap() error { return e.err }
