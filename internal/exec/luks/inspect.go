@@ -24,6 +24,7 @@ type Facts struct {
 	UUID        string // of both versions
 	Label       string // of LUKS2, as are all that follow
 	Discard     bool   // allow-discards is among the header's flags
+	Flags       []string
 	Keyslots    int
 	Mark        *Mark // nil: no mark of ours
 	ClevisSlots int   // tokens of type clevis
@@ -75,7 +76,8 @@ func (m *Manager) inspect2(ctx context.Context, v Volume) (Facts, error) {
 	if f.Label, err = readLabel(v.Alias); err != nil {
 		return f, fmt.Errorf("reading label of luks device: %w", err)
 	}
-	f.Discard = md.discard
+	f.Discard = slices.Contains(md.flags, flagDiscards)
+	f.Flags = md.flags
 	f.Keyslots = md.keyslots
 	f.ClevisSlots = md.clevis
 	if n := len(md.marks); n > 0 {
@@ -114,7 +116,7 @@ func (m *Manager) metadata(ctx context.Context, v Volume) (metadata, error) {
 
 // metadata is what we want of a LUKS2 header's JSON.
 type metadata struct {
-	discard  bool
+	flags    []string
 	keyslots int
 	clevis   int
 	marks    []Mark // by ascending token
@@ -141,7 +143,7 @@ func parseMetadata(data []byte) (metadata, error) {
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return metadata{}, fmt.Errorf("parsing metadata: %w", err)
 	}
-	md := metadata{keyslots: len(raw.Keyslots), discard: slices.Contains(raw.Config.Flags, "allow-discards")}
+	md := metadata{keyslots: len(raw.Keyslots), flags: raw.Config.Flags}
 	for id, body := range raw.Tokens {
 		var kind struct {
 			Type string `json:"type"`
@@ -185,6 +187,34 @@ func readLabel(device string) (string, error) {
 	}
 	label, _, _ := bytes.Cut(header[labelAt:], []byte{0})
 	return string(label), nil
+}
+
+const flagDiscards = "allow-discards"
+
+// storedFlags are the options of opening that a header can keep, and the names
+// that they have there.
+var storedFlags = map[string]string{
+	"--allow-discards":              flagDiscards,
+	"--perf-same_cpu_crypt":         "same-cpu-crypt",
+	"--perf-submit_from_crypt_cpus": "submit-from-crypt-cpus",
+	"--perf-no_read_workqueue":      "no-read-workqueue",
+	"--perf-no_write_workqueue":     "no-write-workqueue",
+	"--integrity-no-journal":        "no-journal",
+}
+
+// Stored tells whether the header has just the flags that opening the volume
+// would store, so that it need not be written.
+func (f Facts) Stored(v Volume) bool {
+	want := map[string]bool{}
+	if v.Discard {
+		want[flagDiscards] = true
+	}
+	for _, o := range v.OpenOptions {
+		if name, ok := storedFlags[o]; ok {
+			want[name] = true
+		}
+	}
+	return len(want) == len(f.Flags) && !slices.ContainsFunc(f.Flags, func(name string) bool { return !want[name] })
 }
 
 // Marked tells whether a volume carries a mark while it is in work: one that

@@ -92,8 +92,8 @@ func TestParseMetadata(t *testing.T) {
 	}{
 		{"empty", `{}`, metadata{}, ""},
 		{"null", `null`, metadata{}, ""},
-		{"flags", `{"config":{"flags":["no-read-workqueue","allow-discards"],"json_size":"12288"}}`, metadata{discard: true}, ""},
-		{"other flags", `{"config":{"flags":["same-cpu-crypt"]}}`, metadata{}, ""},
+		{"flags", `{"config":{"flags":["no-read-workqueue","allow-discards"],"json_size":"12288"}}`, metadata{flags: []string{"no-read-workqueue", "allow-discards"}}, ""},
+		{"other flags", `{"config":{"flags":["same-cpu-crypt"]}}`, metadata{flags: []string{"same-cpu-crypt"}}, ""},
 		{"slots and tokens", `{"keyslots":{"0":{"type":"luks2"},"7":{"x":1}},"tokens":{"0":{"type":"clevis","jwe":{}},"1":{"type":"clevis"},"2":{"type":"systemd-tpm2"}},"new":[1]}`,
 			metadata{keyslots: 2, clevis: 2}, ""},
 		{"mark", `{"tokens":{"3":{"type":"ignition","keyslots":[],"volume":"data","entry":"ab","later":1}}}`,
@@ -112,6 +112,30 @@ func TestParseMetadata(t *testing.T) {
 			checkError(t, err, row.err)
 			if !reflect.DeepEqual(got, row.want) {
 				t.Errorf("got %+v, want %+v", got, row.want)
+			}
+		})
+	}
+}
+
+func TestStored(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		flags   []string
+		discard bool
+		options []string
+		want    bool
+	}{
+		{"none", nil, false, nil, true},
+		{"discard", []string{"allow-discards"}, true, nil, true},
+		{"discard to store", nil, true, nil, false},
+		{"more than asked for", []string{"allow-discards"}, false, nil, false},
+		{"options", []string{"no-write-workqueue", "allow-discards"}, true, []string{"--perf-no_write_workqueue", "--key-slot", "0"}, true},
+		{"an option to store", []string{"allow-discards"}, true, []string{"--perf-no_write_workqueue"}, false},
+		{"by the option itself", []string{"allow-discards"}, false, []string{"--allow-discards"}, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if got := (Facts{Flags: row.flags}).Stored(Volume{Discard: row.discard, OpenOptions: row.options}); got != row.want {
+				t.Errorf("got %t, want %t", got, row.want)
 			}
 		})
 	}

@@ -43,6 +43,7 @@ type Volume struct {
 	Discard     bool
 	Clevis      *config.Clevis
 	CEX         bool
+	Stored      bool   // the header has the flags already: opening does not write it
 	ConfigPath  string // for the record, e.g. "$.storage.luks.0"
 }
 
@@ -119,9 +120,13 @@ func (m *Manager) Format(ctx context.Context, v Volume) error {
 	return nil
 }
 
-// Open opens the volume as /dev/mapper/<name> and stores the activation flags in the header.
+// Open opens the volume as /dev/mapper/<name> and stores the activation flags
+// in the header, unless they are stored.
 func (m *Manager) Open(ctx context.Context, v Volume) error {
-	args := []string{"luksOpen", v.Alias, v.Name, "--key-file", v.KeyFile, "--persistent"}
+	args := []string{"luksOpen", v.Alias, v.Name, "--key-file", v.KeyFile}
+	if !v.Stored {
+		args = append(args, "--persistent")
+	}
 	if v.Discard {
 		args = append(args, "--allow-discards")
 	}

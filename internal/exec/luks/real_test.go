@@ -8,6 +8,7 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -94,7 +95,7 @@ func TestRealInspect(t *testing.T) {
 			if row.want.UUID == "" && len(got.UUID) == len(uuid) {
 				got.UUID = ""
 			}
-			if got != row.want {
+			if !reflect.DeepEqual(got, row.want) {
 				t.Errorf("got %+v, want %+v", got, row.want)
 			}
 			checkLog(t, b, false)

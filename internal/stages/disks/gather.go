@@ -200,7 +200,7 @@ func (g *gatherer) everything() error {
 	var errs []error
 	note := func(path string, err error) {
 		if err != nil {
-			errs = append(errs, fail(path, "look at the device: it may be broken", err))
+			errs = append(errs, entryOr(path, "look at the device: it may be broken", err))
 		}
 	}
 	for i := range g.s.Disks {
@@ -212,8 +212,12 @@ func (g *gatherer) everything() error {
 	}
 	for i := range g.s.LUKS {
 		if l := &g.s.LUKS[i]; g.there(deref(l.Device)) {
-			_, err := g.volume(l)
-			note(fmt.Sprintf("$.storage.luks.%d", i), err)
+			path := fmt.Sprintf("$.storage.luks.%d", i)
+			d, err := g.volume(l)
+			if err == nil {
+				err = g.tryRecovered(g.log, l, path, d)
+			}
+			note(path, err)
 		}
 	}
 	for i := range g.s.Filesystems {

@@ -109,6 +109,7 @@ func logRefusals(log *oplog.Logger, err error) {
 // reuse opens a volume that is as the config says, or finds it open.
 func (s *stage) reuse(log *oplog.Logger, l *config.LUKS, op *Volume, d *Device, v luks.Volume) error {
 	m := s.manager(log)
+	v.Stored = d.Volume.Stored(v)
 	opened := true
 	var err error
 	if op.IsOpen {
@@ -261,7 +262,10 @@ func (s *stage) keyBytes(log *oplog.Logger, l *config.LUKS, path string, k *key)
 			return fmt.Errorf("failed to resolve keyfile %q: %w", k.file, err)
 		}
 		req.Limit = maxKeyFile
-		if raw, _, err = s.Fetcher.Bytes(s.ctx, log, req); err != nil {
+		if raw, _, err = s.Fetcher.Bytes(s.ctx, log, req); errors.Is(err, resource.ErrVerify) {
+			err = resource.ErrVerify // without the digest: it would tell who guesses that they are right
+		}
+		if err != nil {
 			return fmt.Errorf("failed to create keyfile %q: %w", k.file, err)
 		}
 		if len(raw) == 0 {
@@ -300,6 +304,15 @@ func (s *stage) discardKey(log *oplog.Logger, l *config.LUKS, k key) {
 	if err := os.Remove(k.file); err != nil && !errors.Is(err, os.ErrNotExist) {
 		log.Warning("could not remove file %s: %v", k.file, err)
 	}
+}
+
+// tryRecovered finds out whether a key that an earlier run left in the target
+// opens a volume, so that its lack of a key in the config is no obstacle.
+func (s *stage) tryRecovered(log *oplog.Logger, l *config.LUKS, path string, d *Device) error {
+	if deref(l.KeyFile.Source) != "" || isTrue(l.CEX.Enabled) || s.recoverKey(l) == nil {
+		return nil
+	}
+	return s.testKey(log, l, path, d)
 }
 
 // testKey finds out whether a volume's key opens it, without opening it.

@@ -140,6 +140,14 @@ func fail(path, hint string, err error) error {
 	return &config.EntryError{Path: path, Hint: hint, Err: err}
 }
 
+// entryOr is fail for an error that may name its entry already.
+func entryOr(path, hint string, err error) error {
+	if entry := (*config.EntryError)(nil); errors.As(err, &entry) {
+		return err
+	}
+	return fail(path, hint, err)
+}
+
 func (p *diskPlanner) checkUse() error {
 	if p.d.Use.Any() {
 		return fail(p.path, "no partition table can be written to a disk that is in use as a whole",

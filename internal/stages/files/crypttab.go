@@ -3,7 +3,9 @@
 package files
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"path"
 	"slices"
 	"strings"
@@ -32,7 +34,7 @@ func (s *stage) createCrypttab() error {
 			return entryError(fmt.Sprintf("$.storage.luks.%d", i), err)
 		}
 		lines = append(lines, line)
-		if key != nil {
+		if key != nil && !s.hasKey(key, log) {
 			keys = append(keys, *key)
 		}
 	}
@@ -77,6 +79,25 @@ func (s *stage) crypttabEntry(l *config.LUKS) (string, *config.File, error) {
 	return fmt.Sprintf("%s UUID=%s %s %s\n", l.Name, uuid, keyFile, options), key, nil
 }
 
+// hasKey tells whether the target has that very key file, of an earlier run:
+// the disks stage opened the volume with it.
+func (s *stage) hasKey(key *config.File, log *oplog.Logger) bool {
+	have, err := s.Root.ReadFile(key.Path)
+	if err != nil {
+		return false
+	}
+	body, err := config.DataURLReader(*key.Contents.Source)
+	if err != nil {
+		return false
+	}
+	want, err := io.ReadAll(body)
+	if err != nil || !bytes.Equal(have, want) {
+		return false
+	}
+	log.Info("key file %q is there already", key.Path)
+	return true
+}
+
 // overwriteCut lets a key file that a cut run has written be written again.
 func (s *stage) overwriteCut() *bool {
 	again := s.mark.again
@@ -114,7 +135,7 @@ func (s *stage) writeCrypttab(log *oplog.Logger, lines []string) error {
 		return err
 	}
 	var have []string
-	if n.present && n.stat.Mode.IsRegular() && s.mark.again {
+	if n.present && n.stat.Mode.IsRegular() {
 		raw, err := s.Root.ReadFile(n.path)
 		if err != nil {
 			return err
