@@ -164,6 +164,8 @@ func (r *run) runStage(ctx context.Context, full config.Config) error {
 		Runner:    r.runner,
 		State:     r.state,
 		Fragments: r.Fragments,
+
+		CommandLine: func() (string, error) { return readCommandLineFile(r.CommandLinePath) },
 	})
 	if errors.Is(err, resource.ErrNeedNet) && r.stage.Name == "fetch-offline" {
 		return r.signalNeedNet()

@@ -36,6 +36,8 @@ type Env struct {
 	State     *State
 	Fragments bool // write ssh keys to authorized_keys.d/ignition
 	Live      bool // ignition-apply: only what can be done to a running system
+
+	CommandLine func() (string, error) // of the kernel
 }
 
 // Stage is one row of the table.
@@ -72,9 +74,14 @@ func Lookup(name string) (Stage, bool) {
 
 // runDisks runs the disks stage and keeps the keys that it made for the files stage.
 func runDisks(ctx context.Context, e *Env) error {
+	var cmdline string
+	if e.CommandLine != nil {
+		// It only helps to find the keys of an earlier run.
+		cmdline, _ = e.CommandLine()
+	}
 	out, err := disks.Run(ctx, disks.Input{
 		Config: e.Config, Root: e.Root, Log: e.Log, Fetcher: e.Fetcher, Runner: e.Runner,
-		Live: e.Live,
+		Live: e.Live, CommandLine: cmdline,
 		Host: &block.Host{Runner: e.Runner, AliasDir: distro.DeviceAliasDir, Programs: block.Programs{
 			Partx: distro.Partx, Dmsetup: distro.Dmsetup, Udevadm: distro.Udevadm, Blkid: distro.Blkid, Wipefs: distro.Wipefs,
 		}},

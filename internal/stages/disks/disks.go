@@ -27,7 +27,7 @@ var ErrLive = errors.New("cannot apply disk modifications live")
 // Input is what the stage works with.
 type Input struct {
 	Config  *config.Config
-	Root    string // of the target, as far as it is mounted: keys of an earlier run are looked for there
+	Root    string // of the target, as far as it is mounted
 	Log     *oplog.Logger
 	Fetcher *resource.Fetcher
 	Runner  *exec.Runner
@@ -35,12 +35,13 @@ type Input struct {
 	LUKS    luks.Manager // programs and paths; the log is set per volume
 	Rules   Rules
 
-	Live       bool
-	Sgdisk     string
-	LUKSKeyDir string                                            // in the target
-	CEXKey     string                                            // key file for volumes with a crypto card
-	TempDir    string                                            // "" = the system's
-	Wait       func(ctx context.Context, devices []string) error // nil = systemd's device units
+	Live        bool
+	CommandLine string // of the kernel: root= says where the target's root is
+	Sgdisk      string
+	LUKSKeyDir  string                                            // in the target
+	CEXKey      string                                            // key file for volumes with a crypto card
+	TempDir     string                                            // "" = the system's
+	Wait        func(ctx context.Context, devices []string) error // nil = systemd's device units
 }
 
 // Output is what the stage leaves for later ones.
@@ -56,12 +57,15 @@ type stage struct {
 	fresh   map[string]bool   // kernel names of what this run has made
 	aliased map[string]bool   // devices whose aliases the sub-step has made
 	keys    map[string][]byte // of the config, by volume
-	out     Output
+
+	recovered map[string][]byte // keys that an earlier run has left in the target, nil for none
+
+	out Output
 }
 
 // Run runs the stage. Without anything to do it starts no program and talks to nobody.
 func Run(ctx context.Context, in Input) (Output, error) {
-	s := &stage{Input: in, ctx: ctx, s: &in.Config.Storage, fresh: map[string]bool{}, keys: map[string][]byte{}}
+	s := &stage{Input: in, ctx: ctx, s: &in.Config.Storage, fresh: map[string]bool{}, keys: map[string][]byte{}, recovered: map[string][]byte{}}
 	if len(s.s.Disks)+len(s.s.RAID)+len(s.s.LUKS)+len(s.s.Filesystems) == 0 {
 		return s.out, nil
 	}

@@ -84,3 +84,19 @@ func TestLogRefusals(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestRootDevices(t *testing.T) {
+	fs := storage(t, `{"filesystems":[{"device":"/dev/a","format":"ext4","path":"/var"},{"device":"/dev/b","format":"xfs","path":"/"},{"device":"/dev/c","format":"xfs","path":"/","wipeFilesystem":true}]}`)
+	for _, row := range []struct{ cmdline, want string }{
+		{"", "/dev/b"},
+		{"quiet root=LABEL=ROOT rw\n", "/dev/b /dev/disk/by-label/ROOT"},
+		{"root=UUID=1-2", "/dev/b /dev/disk/by-uuid/1-2"},
+		{"root=PARTUUID=3 root=PARTLABEL=root-1", "/dev/b /dev/disk/by-partuuid/3 /dev/disk/by-partlabel/root-1"},
+		{"root=/dev/vda9", "/dev/b /dev/vda9"},
+		{"root=LABEL= root=LABEL=../../x root=nfs xroot=/dev/x", "/dev/b"},
+	} {
+		if got := strings.Join(rootDevices(fs, row.cmdline), " "); got != row.want {
+			t.Errorf("%q: got %q, want %q", row.cmdline, got, row.want)
+		}
+	}
+}

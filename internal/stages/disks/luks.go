@@ -7,14 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 
 	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/exec/filesystems"
 	"firstboot.dev/ignition/internal/exec/luks"
 	"firstboot.dev/ignition/internal/oplog"
 	"firstboot.dev/ignition/internal/resource"
-	"firstboot.dev/ignition/internal/sysroot"
 )
 
 // maxKeyFile is the largest key file that cryptsetup reads as a whole.
@@ -247,8 +245,7 @@ func (s *stage) keyBytes(log *oplog.Logger, l *config.LUKS, path string, k *key)
 		return raw, nil
 	}
 	if k.generated {
-		if raw := s.recoverKey(l); raw != nil {
-			log.Info("found the key of %q in the target's %s", l.Name, s.LUKSKeyDir)
+		if raw := s.recoverKey(log, l); raw != nil {
 			k.recovered = true
 			return raw, nil
 		}
@@ -280,23 +277,6 @@ func (s *stage) keyBytes(log *oplog.Logger, l *config.LUKS, path string, k *key)
 	return raw, nil
 }
 
-// recoverKey looks for a key that an earlier run generated and wrote to the target.
-func (s *stage) recoverKey(l *config.LUKS) []byte {
-	if luks.UsesClevis(l) || isTrue(l.WipeVolume) {
-		return nil
-	}
-	root, err := sysroot.Open(s.Root)
-	if err != nil {
-		return nil
-	}
-	defer root.Close()
-	raw, err := root.ReadFile(path.Join(s.LUKSKeyDir, l.Name))
-	if err != nil || len(raw) == 0 || len(raw) > maxKeyFile {
-		return nil
-	}
-	return raw
-}
-
 func (s *stage) discardKey(log *oplog.Logger, l *config.LUKS, k key) {
 	if isTrue(l.CEX.Enabled) {
 		return
@@ -309,7 +289,7 @@ func (s *stage) discardKey(log *oplog.Logger, l *config.LUKS, k key) {
 // tryRecovered finds out whether a key that an earlier run left in the target
 // opens a volume, so that its lack of a key in the config is no obstacle.
 func (s *stage) tryRecovered(log *oplog.Logger, l *config.LUKS, path string, d *Device) error {
-	if deref(l.KeyFile.Source) != "" || isTrue(l.CEX.Enabled) || s.recoverKey(l) == nil {
+	if d.Volume == nil || d.Volume.Version != 2 || s.recoverKey(log, l) == nil {
 		return nil
 	}
 	return s.testKey(log, l, path, d)

@@ -38,6 +38,12 @@ cryptsetup luksDump --dump-json-metadata "$D0" | grep -c '"type":"ignition"' || 
 		Again: true,
 	},
 	{
+		Name: "generated key, found on the root filesystem that is not mounted yet", Disks: []int{0, 1}, Slow: true,
+		Config: spec34 + `"storage":{"luks":[{"name":"secret","device":"$D0",` + quick + `}],"filesystems":[{"device":"$D1","format":"ext4","path":"/"},{"device":"/dev/mapper/secret","format":"ext4"}]}}`,
+		After:  `ls "$CASE/sysroot/etc"; cryptsetup luksDump --dump-json-metadata "$D0" | grep -c '"type":"ignition"' || true`, Want: "0",
+		Again: true,
+	},
+	{
 		Name:  "key of the config, names, options",
 		Disks: []int{0},
 		Config: spec34 + `"storage":{"luks":[{"name":"v","device":"$D0","label":"my label","uuid":"AAAAAAAA-2222-4333-8444-555555555555","discard":true,"openOptions":["--perf-no_read_workqueue"],
