@@ -156,7 +156,10 @@ func (r *Runner) Logged(ctx context.Context, l *oplog.Logger, op oplog.Op, c Cmd
 // caller, for commands whose non-zero exit is an answer.
 func (r *Runner) RunIn(ctx context.Context, l *oplog.Logger, c Cmd) (Result, error) {
 	l.Debug("executing: %s", c.quoted())
-	return r.Run(ctx, c)
+	act := l.Activity(oplog.Op{Kind: oplog.KindProgram, Desc: c.Name})
+	res, err := r.Run(ctx, c)
+	_ = act.End(nil) // whether a status is a failure is for the caller to say
+	return res, err
 }
 
 // setEnvironment adds to what the process has, or to the Runner's own; of two

@@ -18,6 +18,10 @@ import (
 const (
 	KindStage = "stage" // a stage as a whole; the last record of its run
 	KindFetch = "fetch" // a download
+
+	// KindProgram is one run of a host program. The operation around it says
+	// what it was for, so the report leaves it out.
+	KindProgram = "program"
 )
 
 // Outcomes of an operation.

@@ -180,6 +180,7 @@ func WriteReport(w io.Writer, records []Record, opts ReportOptions) (failed bool
 		opts.Width = 100
 	}
 	opts.Width = max(opts.Width, 40)
+	records = operations(records)
 	if len(records) == 0 {
 		_, err := fmt.Fprintln(w, "No operations are recorded.")
 		return false, err
@@ -192,6 +193,11 @@ func WriteReport(w io.Writer, records []Record, opts ReportOptions) (failed bool
 	writeSlowest(out, records, opts)
 	writeFailures(out, failures, opts)
 	return len(failures) > 0, out.Flush()
+}
+
+// operations leaves out the runs of programs.
+func operations(records []Record) []Record {
+	return slices.DeleteFunc(slices.Clone(records), func(r Record) bool { return r.Kind == KindProgram })
 }
 
 func failures(records []Record) []Record {

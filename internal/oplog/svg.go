@@ -56,6 +56,7 @@ type chart struct {
 // WriteSVG draws the records on a time line, one row per stage with its
 // operations below it. Bars that share a part of the axis ran side by side.
 func WriteSVG(w io.Writer, records []Record) error {
+	records = operations(records)
 	c := &chart{w: bufio.NewWriter(w), total: time.Millisecond}
 	drawn, left := thin(records)
 	c.left = left
