@@ -94,10 +94,10 @@ func (c Case) run(t *testing.T) {
 	for _, i := range c.Disks {
 		dirty[i] = true
 	}
-	r := Result{env: e}
+	r, second := Result{env: e}, Result{env: e}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("%s%s", c.report(r), lookAround(e))
+			t.Logf("%s%s", c.report(r, second), lookAround(e))
 		}
 		reset(t, e, c.Disks)
 	})
@@ -127,7 +127,7 @@ func (c Case) run(t *testing.T) {
 		c.Check(t, r)
 	}
 	if c.Again && !t.Failed() {
-		c.again(t, e)
+		c.again(t, e, &second)
 	}
 }
 
@@ -191,7 +191,7 @@ func (c Case) judge(t *testing.T, e *env, r Result) {
 
 // again runs the stages on what the first run left, as a machine does that was
 // cut off before its first boot was noted as done.
-func (c Case) again(t *testing.T, e *env) {
+func (c Case) again(t *testing.T, e *env, r *Result) {
 	t.Helper()
 	stages := c.Stages
 	if stages == nil {
@@ -205,12 +205,7 @@ func (c Case) again(t *testing.T, e *env) {
 		t.Fatal(err)
 	}
 	e.must(t, "Between", c.Between)
-	second := Result{env: e}
-	c.runStages(t, e, &second)
-	if t.Failed() {
-		t.Logf("the second run failed; it said:\n%s", second.Output())
-		return
-	}
+	c.runStages(t, e, r)
 	powerCut(e.dir)
 	e.must(t, "settling", "udevadm settle")
 	after, err := identity(e, mounted)
@@ -223,13 +218,15 @@ func (c Case) again(t *testing.T, e *env) {
 }
 
 // report is what a reader of a failure needs first.
-func (c Case) report(r Result) string {
+func (c Case) report(first, second Result) string {
 	var b strings.Builder
 	if c.Config != "" {
-		fmt.Fprintf(&b, "--- config\n%s\n", r.env.expand(c.Config))
+		fmt.Fprintf(&b, "--- config\n%s\n", first.env.expand(c.Config))
 	}
-	for _, s := range r.Stages {
-		fmt.Fprintf(&b, "--- stage %s, exit status %d\n%s", s.Name, s.Code, s.Output)
+	for i, r := range []Result{first, second} {
+		for _, s := range r.Stages {
+			fmt.Fprintf(&b, "--- run %d, stage %s, exit status %d\n%s", i+1, s.Name, s.Code, s.Output)
+		}
 	}
 	return b.String()
 }

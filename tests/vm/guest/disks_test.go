@@ -3,7 +3,6 @@
 package guest
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -15,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -99,10 +99,10 @@ func dropCaches() {
 	}
 }
 
-// chunk is the unit in which content is read, compared with zeros and hashed.
-const chunk = 1 << 18
-
-var zeros [chunk]byte
+const (
+	chunk = 1 << 20 // is read at once
+	block = 1 << 16 // is compared with zeros, and hashed
+)
 
 // contentHash is a hash of everything on a device. Zeros are not hashed but
 // their place is, which makes it quick on disks that are mostly empty.
@@ -113,9 +113,11 @@ func contentHash(dev string) (string, error) { return rangeHash(dev, 0, -1) }
 func rangeHash(dev string, offset, n int64) (string, error) {
 	h := sha256.New()
 	err := readChunks(dev, offset, n, func(at int64, part []byte) {
-		if !bytes.Equal(part, zeros[:len(part)]) {
-			_ = binary.Write(h, binary.LittleEndian, at)
-			h.Write(part)
+		for i := 0; i < len(part); i += block {
+			if b := part[i:min(i+block, len(part))]; !allZero(b) {
+				_ = binary.Write(h, binary.LittleEndian, at+int64(i))
+				h.Write(b)
+			}
 		}
 	})
 	return fmt.Sprintf("%x", h.Sum(nil)), err
@@ -125,9 +127,20 @@ func rangeHash(dev string, offset, n int64) (string, error) {
 func isBlank(dev string, offset, n int64) (bool, error) {
 	blank := true
 	err := readChunks(dev, offset, n, func(_ int64, part []byte) {
-		blank = blank && bytes.Equal(part, zeros[:len(part)])
+		blank = blank && allZero(part)
 	})
 	return blank, err
+}
+
+// allZero goes by words: in emulation that is five times as fast as
+// bytes.Equal with its vector instructions. Devices are read in whole sectors.
+func allZero(p []byte) bool {
+	for w := unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(p))), len(p)/8); len(w) >= 8; w = w[8:] {
+		if w[0]|w[1]|w[2]|w[3]|w[4]|w[5]|w[6]|w[7] != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // readChunks reads past the page cache: copies are slow in emulation, and what
@@ -212,12 +225,43 @@ func differences(a, b string) string {
 
 // lookAround shows the state of the disks, for the report of a failure.
 func lookAround(e *env) string {
-	ctx := *e
-	ctx.limit = time.Minute
-	out, _ := ctx.bash(`set +e; exec 2>&1
+	short := *e
+	short.limit = time.Minute
+	out, _ := short.bash(`set +e; exec 2>&1
 echo '--- lsblk'; lsblk -o NAME,TYPE,SIZE,FSTYPE,LABEL,UUID,PARTLABEL,MOUNTPOINTS
 for d in $DISKS; do echo "--- sgdisk -p $d"; sgdisk -p "$d"; done
 echo '--- /proc/mdstat'; cat /proc/mdstat
 echo '--- kernel'; dmesg | tail -n 15`)
 	return out
+}
+
+// TestRangeHash: what changed must not be taken for kept.
+func TestRangeHash(t *testing.T) {
+	e := newEnv(t, []int{5})
+	dirty[5] = true
+	t.Cleanup(func() { reset(t, e, []int{5}) })
+	d := e.disks[0]
+	blank := mustHash(t, d)
+	seen := map[string]string{blank: "blank"}
+	for _, at := range []string{"0", "4096", "65528", "1048576", "1073741816"} {
+		e.must(t, "writing", "printf x | dd of=$D0 bs=1 seek="+at+" conv=notrunc,fsync status=none")
+		h := mustHash(t, d)
+		if other := seen[h]; other != "" {
+			t.Errorf("a byte at %s does not change the hash (%s)", at, other)
+		}
+		seen[h] = "with a byte at " + at
+	}
+	e.must(t, "writing zeros", "for at in 0 4096 65528 1048576 1073741816; do head -c 1 /dev/zero | dd of=$D0 bs=1 seek=$at conv=notrunc,fsync status=none; done")
+	if mustHash(t, d) != blank {
+		t.Error("the disk is blank again, but not by its hash")
+	}
+}
+
+func mustHash(t *testing.T, dev string) string {
+	t.Helper()
+	h, err := contentHash(dev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
 }

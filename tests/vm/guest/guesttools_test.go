@@ -3,6 +3,7 @@
 package guest
 
 import (
+	"net"
 	"strings"
 	"testing"
 )
@@ -34,7 +35,7 @@ func TestGuestTools(t *testing.T) {
 		{
 			Name:  "an opened volume that is blank has its device unit",
 			Disks: []int{0},
-			Before: `echo -n pass | cryptsetup luksFormat --batch-mode --type luks2 "$D0" -
+			Before: `echo -n pass | cryptsetup luksFormat --batch-mode --type luks2 --pbkdf=pbkdf2 --pbkdf-force-iterations=1000 "$D0" -
 echo -n pass | cryptsetup open "$D0" tooltest -`,
 			Stages: []string{},
 			After: `udevadm settle; blkid -p /dev/mapper/tooltest && exit 1
@@ -114,8 +115,8 @@ func TestStartTang(t *testing.T) {
 		t.Errorf("%d requests counted after %d and one more", a.Requests(), n)
 	}
 	a.Stop()
-	e := newEnv(t, nil)
-	if out, err := e.bash("curl -sS --max-time 5 " + a.URL + "/adv"); err == nil {
-		t.Errorf("a stopped server answers: %s", out)
+	if conn, err := net.Dial("tcp", strings.TrimPrefix(a.URL, "http://")); err == nil {
+		conn.Close()
+		t.Error("a stopped server accepts connections")
 	}
 }

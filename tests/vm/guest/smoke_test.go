@@ -78,7 +78,7 @@ vdc`,
 	{
 		Name:   "stages on a config without disk work",
 		Disks:  []int{3},
-		Config: `{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/etc/hello","contents":{"source":"data:,$D0%20$NOT"}}]}}`,
+		Config: `{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/etc/hello","overwrite":true,"contents":{"source":"data:,$D0%20$NOT"}}]}}`,
 		Keep:   []string{"$D0"},
 		After:  `cat "$CASE/sysroot/etc/hello"`,
 		Want:   "$D0 $NOT",
