@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -199,7 +200,7 @@ func identity(e *env, mounted bool) (string, error) {
 		fmt.Fprintf(&out, "%s first %d MiB %s\n%s last MiB %s\n", d, head>>20, first, d, last)
 		nodes, _ := filepath.Glob(fmt.Sprintf("/sys/block/%s/%[1]s*", filepath.Base(d)))
 		for _, n := range append([]string{d}, nodes...) {
-			text, _ := e.bash("blkid -p -o export /dev/" + filepath.Base(n))
+			text, _, _ := e.bash("blkid -p -o export /dev/" + filepath.Base(n))
 			fmt.Fprintln(&out, text)
 		}
 	}
@@ -227,7 +228,7 @@ func differences(a, b string) string {
 func lookAround(e *env) string {
 	short := *e
 	short.limit = time.Minute
-	out, _ := short.bash(`set +e; exec 2>&1
+	_, out, _ := short.bash(`set +e; exec 2>&1
 echo '--- lsblk'; lsblk -o NAME,TYPE,SIZE,FSTYPE,LABEL,UUID,PARTLABEL,MOUNTPOINTS
 for d in $DISKS; do echo "--- sgdisk -p $d"; sgdisk -p "$d"; done
 echo '--- /proc/mdstat'; cat /proc/mdstat
@@ -240,28 +241,34 @@ func TestRangeHash(t *testing.T) {
 	e := newEnv(t, []int{5})
 	dirty[5] = true
 	t.Cleanup(func() { reset(t, e, []int{5}) })
-	d := e.disks[0]
-	blank := mustHash(t, d)
+	const size = 8 << 20
+	hash := func() string {
+		h, err := rangeHash(e.disks[0], 0, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	write := func(from string, offsets ...string) {
+		e.must(t, "writing", "for at in "+strings.Join(offsets, " ")+"; do head -c 1 "+from+" | dd of=$D0 bs=1 seek=$at conv=notrunc,fsync status=none; done")
+	}
+	blank := hash()
 	seen := map[string]string{blank: "blank"}
-	for _, at := range []string{"0", "4096", "65528", "1048576", "1073741816"} {
-		e.must(t, "writing", "printf x | dd of=$D0 bs=1 seek="+at+" conv=notrunc,fsync status=none")
-		h := mustHash(t, d)
+	offsets := []string{"0", "4096", "65528", "1048576", strconv.Itoa(size - 1)}
+	for _, at := range offsets {
+		write("/etc/passwd", at)
+		h := hash()
 		if other := seen[h]; other != "" {
 			t.Errorf("a byte at %s does not change the hash (%s)", at, other)
 		}
 		seen[h] = "with a byte at " + at
 	}
-	e.must(t, "writing zeros", "for at in 0 4096 65528 1048576 1073741816; do head -c 1 /dev/zero | dd of=$D0 bs=1 seek=$at conv=notrunc,fsync status=none; done")
-	if mustHash(t, d) != blank {
+	write("/dev/zero", offsets...)
+	if hash() != blank {
 		t.Error("the disk is blank again, but not by its hash")
 	}
-}
-
-func mustHash(t *testing.T, dev string) string {
-	t.Helper()
-	h, err := contentHash(dev)
-	if err != nil {
-		t.Fatal(err)
+	write("/etc/passwd", strconv.Itoa(size))
+	if hash() != blank {
+		t.Error("a byte past the range changes the hash")
 	}
-	return h
 }
