@@ -20,7 +20,7 @@ prefix     ?= /usr
 bindir     ?= $(prefix)/bin
 libexecdir ?= $(prefix)/libexec
 
-export GO LDFLAGS FUZZTIME BENCHTIME COUNT
+export GO LDFLAGS FUZZTIME BENCHTIME COUNT TESTFLAGS RUN SOAK
 
 .DEFAULT_GOAL := help
 
@@ -52,6 +52,12 @@ fuzz: ## Runs every fuzz target for FUZZTIME (60s) each.
 golden: ## Rewrites the golden files; read the diff before you commit it.
 	scripts/golden
 
+test-vm: ## Runs the tests that need disks in an emulated machine (Debian; root installs what is missing). RUN=regexp chooses.
+	scripts/test-vm
+
+test-vm-all: ## Runs the slow ones too; SOAK=100 repeats those that could race.
+	VM_ALL=1 scripts/test-vm
+
 bench: ## Runs the Go benchmarks COUNT (6) times; the output is for `go tool benchstat`.
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./...
 
@@ -80,4 +86,4 @@ install: build
 clean: ## Removes what make built.
 	rm -rf bin
 
-.PHONY: help build build-all test race lint check fuzz golden bench bench-compare size demo docs install clean
+.PHONY: help build build-all test test-vm test-vm-all race lint check fuzz golden bench bench-compare size demo docs install clean

@@ -80,8 +80,9 @@ func startGuest(t *testing.T, m Machine) (events <-chan event, wait func() (Resu
 	}
 	run := os.Getenv("VM_RUN")
 	c := Command{
-		Args: []string{"/out/guest.test", "-test.v=test2json", "-test.run=" + run, "-test.timeout=" + (m.Timeout - 20*time.Second).String()},
-		Env:  []string{"IGNITION_BINARY=/out/ignition", "VM_ALL=" + os.Getenv("VM_ALL"), "VM_SOAK=" + os.Getenv("VM_SOAK")},
+		// From the shared folder every start of a program would read it anew.
+		Args: []string{"sh", "-c", `cp /out/guest.test /run/ && cp /out/ignition /run/ignition-binary && exec /run/guest.test "$@"`, "sh", "-test.v=test2json", "-test.run=" + run, "-test.timeout=" + (m.Timeout - 20*time.Second).String()},
+		Env:  []string{"IGNITION_BINARY=/run/ignition-binary", "VM_ALL=" + os.Getenv("VM_ALL"), "VM_SOAK=" + os.Getenv("VM_SOAK")},
 		Dir:  dir,
 	}
 	convert := exec.Command("go", "tool", "test2json", "-t")

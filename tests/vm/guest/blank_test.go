@@ -39,15 +39,19 @@ func takeDown(dir string, discard []string) error {
 		unmountAll(dir, note)
 		swapoffAll(note)
 		busy := false
-		for _, name := range sysNames("/sys/block/dm-*/dm/name", true) {
+		for _, node := range sysNames("/sys/block/dm-*/dm") {
 			busy = true
-			note(tool("dmsetup", "remove", "--retry", name))
+			if !held(node) {
+				note(tool("dmsetup", "remove", "--retry", "/dev/"+node))
+			}
 		}
-		for _, node := range sysNames("/sys/block/md*/md", false) {
+		for _, node := range sysNames("/sys/block/md*/md") {
 			busy = true
-			note(tool("mdadm", "--stop", "/dev/"+node))
+			if !held(node) {
+				note(tool("mdadm", "--stop", "/dev/"+node))
+			}
 		}
-		for _, node := range sysNames("/sys/block/loop*/loop", false) {
+		for _, node := range sysNames("/sys/block/loop*/loop") {
 			note(tool("losetup", "--detach", "/dev/"+node))
 		}
 		for _, d := range discard {
@@ -61,19 +65,21 @@ func takeDown(dir string, discard []string) error {
 	return errors.Join(append(errs, errors.New("mappers or arrays are left"))...)
 }
 
-// sysNames lists block devices: the names that files of sysfs hold, or those of
-// their directories.
-func sysNames(pattern string, content bool) []string {
+// sysNames lists block devices that have a file or directory in sysfs.
+func sysNames(pattern string) []string {
 	var out []string
 	names, _ := filepath.Glob(pattern)
 	for _, n := range names {
-		if !content {
-			out = append(out, filepath.Base(filepath.Dir(n)))
-		} else if raw, err := os.ReadFile(n); err == nil {
-			out = append(out, strings.TrimSpace(string(raw)))
-		}
+		out = append(out, filepath.Base(filepath.Dir(n)))
 	}
 	return out
+}
+
+// held tells whether a mapper or an array stands upon a device or its partitions.
+func held(node string) bool {
+	own, _ := filepath.Glob("/sys/block/" + node + "/holders/*")
+	parts, _ := filepath.Glob("/sys/block/" + node + "/" + node + "*/holders/*")
+	return len(own)+len(parts) > 0
 }
 
 func tool(name string, args ...string) error {
@@ -209,7 +215,7 @@ func forgetPartitions(dev string) error {
 	if err != nil {
 		return err
 	}
-	if parts := sysNames(fmt.Sprintf("/sys/block/%s/*/partition", filepath.Base(dev)), false); len(parts) > 0 {
+	if parts := sysNames(fmt.Sprintf("/sys/block/%s/*/partition", filepath.Base(dev))); len(parts) > 0 {
 		return fmt.Errorf("partitions %v are left", parts)
 	}
 	return nil

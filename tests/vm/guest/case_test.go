@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -43,7 +45,7 @@ type Case struct {
 	Critical []string                     // parts of CRITICAL lines that may be there although all passed
 	Keep     []string                     // devices whose whole content must be the same after the stages
 	After    string                       // shell lines that verify
-	Want     string                       // what After must print; "" for whatever
+	Want     string                       // what After must print to stdout; "" for whatever
 	Check    func(t *testing.T, r Result) // for what shell lines cannot say
 
 	Again   bool   // a second run after a reboot must pass and leave tables and superblocks as they are
@@ -94,10 +96,10 @@ func (c Case) run(t *testing.T) {
 	for _, i := range c.Disks {
 		dirty[i] = true
 	}
-	r := Result{env: e}
+	r, second := Result{env: e}, Result{env: e}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("%s%s", c.report(r), lookAround(e))
+			t.Logf("%s%s", c.report(r, second), lookAround(e))
 		}
 		reset(t, e, c.Disks)
 	})
@@ -127,7 +129,7 @@ func (c Case) run(t *testing.T) {
 		c.Check(t, r)
 	}
 	if c.Again && !t.Failed() {
-		c.again(t, e)
+		c.again(t, e, &second)
 	}
 }
 
@@ -155,43 +157,48 @@ func (c Case) runStages(t *testing.T, e *env, r *Result) {
 			break
 		}
 	}
-	c.judge(t, e, *r)
+	for _, problem := range c.verdict(r.Stages, e.expand) {
+		t.Error(problem)
+	}
 	if c.Within > 0 && total > c.Within {
 		t.Errorf("the stages took %v, want at most %v", total, c.Within)
 	}
 }
 
-// judge compares how the stages ended with how they should.
-func (c Case) judge(t *testing.T, e *env, r Result) {
-	t.Helper()
-	last := r.Stages[len(r.Stages)-1]
+// verdict compares how the stages ended with how they should; nothing is good.
+func (c Case) verdict(stages []StageRun, expand func(string) string) []string {
+	last := stages[len(stages)-1]
 	switch {
 	case c.Fails == "" && last.Code != 0:
-		t.Fatalf("stage %s failed", last.Name)
+		return []string{"stage " + last.Name + " failed"}
 	case c.Fails != "" && last.Name != c.Fails:
-		t.Fatalf("stage %s was the last one (exit status %d), want %s to fail", last.Name, last.Code, c.Fails)
+		return []string{fmt.Sprintf("stage %s was the last one (exit status %d), want %s to fail", last.Name, last.Code, c.Fails)}
 	case c.Fails != "" && last.Code == 0:
-		t.Fatalf("stage %s passed, want it to fail", last.Name)
+		return []string{"stage " + last.Name + " passed, want it to fail"}
 	}
+	var out []string
 	for _, text := range c.Error {
-		if !strings.Contains(last.Output, e.expand(text)) {
-			t.Errorf("stage %s did not say %q", last.Name, e.expand(text))
+		if !strings.Contains(last.Output, expand(text)) {
+			out = append(out, fmt.Sprintf("stage %s did not say %q", last.Name, expand(text)))
 		}
 	}
 	if c.Fails != "" {
-		return
+		return out
 	}
-	for line := range strings.Lines(r.Output()) {
-		allowed := slices.ContainsFunc(c.Critical, func(part string) bool { return strings.Contains(line, e.expand(part)) })
-		if strings.Contains(line, "CRITICAL") && !allowed {
-			t.Errorf("a run that passed logged a critical line: %s", line)
+	for _, s := range stages {
+		for line := range strings.Lines(s.Output) {
+			allowed := slices.ContainsFunc(c.Critical, func(part string) bool { return strings.Contains(line, expand(part)) })
+			if strings.Contains(line, "CRITICAL") && !allowed {
+				out = append(out, "a run that passed logged a critical line: "+line)
+			}
 		}
 	}
+	return out
 }
 
 // again runs the stages on what the first run left, as a machine does that was
 // cut off before its first boot was noted as done.
-func (c Case) again(t *testing.T, e *env) {
+func (c Case) again(t *testing.T, e *env, r *Result) {
 	t.Helper()
 	stages := c.Stages
 	if stages == nil {
@@ -205,12 +212,7 @@ func (c Case) again(t *testing.T, e *env) {
 		t.Fatal(err)
 	}
 	e.must(t, "Between", c.Between)
-	second := Result{env: e}
-	c.runStages(t, e, &second)
-	if t.Failed() {
-		t.Logf("the second run failed; it said:\n%s", second.Output())
-		return
-	}
+	c.runStages(t, e, r)
 	powerCut(e.dir)
 	e.must(t, "settling", "udevadm settle")
 	after, err := identity(e, mounted)
@@ -223,13 +225,15 @@ func (c Case) again(t *testing.T, e *env) {
 }
 
 // report is what a reader of a failure needs first.
-func (c Case) report(r Result) string {
+func (c Case) report(first, second Result) string {
 	var b strings.Builder
 	if c.Config != "" {
-		fmt.Fprintf(&b, "--- config\n%s\n", r.env.expand(c.Config))
+		fmt.Fprintf(&b, "--- config\n%s\n", first.env.expand(c.Config))
 	}
-	for _, s := range r.Stages {
-		fmt.Fprintf(&b, "--- stage %s, exit status %d\n%s", s.Name, s.Code, s.Output)
+	for i, r := range []Result{first, second} {
+		for _, s := range r.Stages {
+			fmt.Fprintf(&b, "--- run %d, stage %s, exit status %d\n%s", i+1, s.Name, s.Code, s.Output)
+		}
 	}
 	return b.String()
 }
@@ -301,29 +305,44 @@ func (e *env) environ() []string {
 	return out
 }
 
-// bash runs shell lines and gives back what they wrote to stdout and stderr.
-func (e *env) bash(lines string) (string, error) {
+// shared is a buffer that two streams are written to.
+type shared struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (s *shared) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.Write(p)
+}
+
+// bash runs shell lines and gives back what they wrote, to stdout and to either.
+func (e *env) bash(lines string) (stdout, all string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), e.limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", lines)
 	cmd.Env, cmd.Dir = e.environ(), e.dir
 	cmd.WaitDelay = 2 * time.Second // a daemon that they started may hold the pipe
-	out, err := cmd.CombinedOutput()
+	var out bytes.Buffer
+	var both shared
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, &both), &both
+	err = cmd.Run()
 	if ctx.Err() != nil {
 		err = fmt.Errorf("not finished after %v: %w", e.limit, err)
 	}
-	return string(out), err
+	return out.String(), both.buf.String(), err
 }
 
-// must runs shell lines that may not fail.
+// must runs shell lines that may not fail and gives back their stdout.
 func (e *env) must(t *testing.T, what, lines string) string {
 	t.Helper()
 	if strings.TrimSpace(lines) == "" {
 		return ""
 	}
-	out, err := e.bash(lines)
+	out, all, err := e.bash(lines)
 	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
-		t.Fatalf("%s: %v\n%s\nit printed:\n%s", what, err, strings.TrimSpace(lines), out)
+		t.Fatalf("%s: %v\n%s\nit printed:\n%s", what, err, strings.TrimSpace(lines), all)
 	}
 	return out
 }

@@ -3,7 +3,6 @@
 package guest
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -12,9 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -99,10 +100,10 @@ func dropCaches() {
 	}
 }
 
-// chunk is the unit in which content is read, compared with zeros and hashed.
-const chunk = 1 << 18
-
-var zeros [chunk]byte
+const (
+	chunk = 1 << 20 // is read at once
+	block = 1 << 16 // is compared with zeros, and hashed
+)
 
 // contentHash is a hash of everything on a device. Zeros are not hashed but
 // their place is, which makes it quick on disks that are mostly empty.
@@ -113,9 +114,11 @@ func contentHash(dev string) (string, error) { return rangeHash(dev, 0, -1) }
 func rangeHash(dev string, offset, n int64) (string, error) {
 	h := sha256.New()
 	err := readChunks(dev, offset, n, func(at int64, part []byte) {
-		if !bytes.Equal(part, zeros[:len(part)]) {
-			_ = binary.Write(h, binary.LittleEndian, at)
-			h.Write(part)
+		for i := 0; i < len(part); i += block {
+			if b := part[i:min(i+block, len(part))]; !allZero(b) {
+				_ = binary.Write(h, binary.LittleEndian, at+int64(i))
+				h.Write(b)
+			}
 		}
 	})
 	return fmt.Sprintf("%x", h.Sum(nil)), err
@@ -125,9 +128,20 @@ func rangeHash(dev string, offset, n int64) (string, error) {
 func isBlank(dev string, offset, n int64) (bool, error) {
 	blank := true
 	err := readChunks(dev, offset, n, func(_ int64, part []byte) {
-		blank = blank && bytes.Equal(part, zeros[:len(part)])
+		blank = blank && allZero(part)
 	})
 	return blank, err
+}
+
+// allZero goes by words: in emulation that is five times as fast as
+// bytes.Equal with its vector instructions. Devices are read in whole sectors.
+func allZero(p []byte) bool {
+	for w := unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(p))), len(p)/8); len(w) >= 8; w = w[8:] {
+		if w[0]|w[1]|w[2]|w[3]|w[4]|w[5]|w[6]|w[7] != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // readChunks reads past the page cache: copies are slow in emulation, and what
@@ -186,7 +200,7 @@ func identity(e *env, mounted bool) (string, error) {
 		fmt.Fprintf(&out, "%s first %d MiB %s\n%s last MiB %s\n", d, head>>20, first, d, last)
 		nodes, _ := filepath.Glob(fmt.Sprintf("/sys/block/%s/%[1]s*", filepath.Base(d)))
 		for _, n := range append([]string{d}, nodes...) {
-			text, _ := e.bash("blkid -p -o export /dev/" + filepath.Base(n))
+			text, _, _ := e.bash("blkid -p -o export /dev/" + filepath.Base(n))
 			fmt.Fprintln(&out, text)
 		}
 	}
@@ -212,12 +226,49 @@ func differences(a, b string) string {
 
 // lookAround shows the state of the disks, for the report of a failure.
 func lookAround(e *env) string {
-	ctx := *e
-	ctx.limit = time.Minute
-	out, _ := ctx.bash(`set +e; exec 2>&1
+	short := *e
+	short.limit = time.Minute
+	_, out, _ := short.bash(`set +e; exec 2>&1
 echo '--- lsblk'; lsblk -o NAME,TYPE,SIZE,FSTYPE,LABEL,UUID,PARTLABEL,MOUNTPOINTS
 for d in $DISKS; do echo "--- sgdisk -p $d"; sgdisk -p "$d"; done
 echo '--- /proc/mdstat'; cat /proc/mdstat
 echo '--- kernel'; dmesg | tail -n 15`)
 	return out
+}
+
+// TestRangeHash: what changed must not be taken for kept.
+func TestRangeHash(t *testing.T) {
+	e := newEnv(t, []int{5})
+	dirty[5] = true
+	t.Cleanup(func() { reset(t, e, []int{5}) })
+	const size = 8 << 20
+	hash := func() string {
+		h, err := rangeHash(e.disks[0], 0, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	write := func(from string, offsets ...string) {
+		e.must(t, "writing", "for at in "+strings.Join(offsets, " ")+"; do head -c 1 "+from+" | dd of=$D0 bs=1 seek=$at conv=notrunc,fsync status=none; done")
+	}
+	blank := hash()
+	seen := map[string]string{blank: "blank"}
+	offsets := []string{"0", "4096", "65528", "1048576", strconv.Itoa(size - 1)}
+	for _, at := range offsets {
+		write("/etc/passwd", at)
+		h := hash()
+		if other := seen[h]; other != "" {
+			t.Errorf("a byte at %s does not change the hash (%s)", at, other)
+		}
+		seen[h] = "with a byte at " + at
+	}
+	write("/dev/zero", offsets...)
+	if hash() != blank {
+		t.Error("the disk is blank again, but not by its hash")
+	}
+	write("/etc/passwd", strconv.Itoa(size))
+	if hash() != blank {
+		t.Error("a byte past the range changes the hash")
+	}
 }

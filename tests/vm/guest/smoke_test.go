@@ -54,15 +54,15 @@ vdg2 959M two 4096`,
 	{
 		Name:  "everything stacked and busy",
 		Disks: []int{0, 1, 2},
-		Before: `for d in $D0 $D1; do sgdisk -n 1:0:0 "$d"; done; udevadm trigger --settle $D0 $D1
-mdadm --create /dev/md/stack --run --level=1 --raid-devices=2 --homehost=any "${D0}1" "${D1}1"
+		Before: `for d in $D0 $D1; do sgdisk -n 1:0:+64M "$d"; done; udevadm trigger --settle $D0 $D1
+mdadm --create /dev/md/stack --run --assume-clean --level=1 --raid-devices=2 --homehost=any "${D0}1" "${D1}1"
 echo -n pass | cryptsetup luksFormat --batch-mode --pbkdf-force-iterations=1000 --pbkdf=pbkdf2 /dev/md/stack -
 echo -n pass | cryptsetup open /dev/md/stack stack -
-mkfs.xfs -q /dev/mapper/stack; mkdir "$CASE/mnt"; mount /dev/mapper/stack "$CASE/mnt"; touch "$CASE/mnt/busy"
+mkfs.ext4 -q /dev/mapper/stack; mkdir "$CASE/mnt"; mount /dev/mapper/stack "$CASE/mnt"; touch "$CASE/mnt/busy"
 mkswap "$D2"; swapon "$D2"`,
 		Stages: []string{},
 		After:  `grep -q "^$D2 " /proc/swaps; findmnt -no FSTYPE "$CASE/mnt"`,
-		Want:   "xfs",
+		Want:   "ext4",
 	},
 	{
 		Name:   "nothing of the stack is left",
@@ -78,7 +78,7 @@ vdc`,
 	{
 		Name:   "stages on a config without disk work",
 		Disks:  []int{3},
-		Config: `{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/etc/hello","contents":{"source":"data:,$D0%20$NOT"}}]}}`,
+		Config: `{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/etc/hello","overwrite":true,"contents":{"source":"data:,$D0%20$NOT"}}]}}`,
 		Keep:   []string{"$D0"},
 		After:  `cat "$CASE/sysroot/etc/hello"`,
 		Want:   "$D0 $NOT",
@@ -125,5 +125,45 @@ Partition name: 'it's one'
 	}
 	if _, err := parsePartition("Partition #4 does not exist."); err == nil || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("a missing partition gives %v", err)
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	pass := func(name, output string) StageRun { return StageRun{Name: name, Output: output} }
+	fail := func(name, output string) StageRun { return StageRun{Name: name, Output: output, Code: 1} }
+	rows := []struct {
+		name   string
+		c      Case
+		stages []StageRun
+		want   []string
+	}{
+		{"passes", Case{}, []StageRun{pass("fetch", ""), pass("disks", "fine")}, nil},
+		{"fails", Case{}, []StageRun{pass("fetch", ""), fail("disks", "CRITICAL : x")}, []string{"stage disks failed"}},
+		{"critical line", Case{}, []StageRun{pass("fetch", "CRITICAL : x\n"), pass("disks", "")}, []string{"critical line: CRITICAL : x"}},
+		{"allowed critical line", Case{Critical: []string{"zap $D0"}}, []StageRun{pass("disks", "CRITICAL : zap DISK\n")}, nil},
+		{"fails as it should", Case{Fails: "disks", Error: []string{"on $D0"}}, []StageRun{fail("disks", "CRITICAL : busy on DISK")}, nil},
+		{"fails with another text", Case{Fails: "disks", Error: []string{"a", "b"}}, []StageRun{fail("disks", "CRITICAL : b")}, []string{`did not say "a"`}},
+		{"fails too early", Case{Fails: "disks"}, []StageRun{fail("fetch", "")}, []string{"stage fetch was the last one"}},
+		{"passes but should not", Case{Fails: "disks"}, []StageRun{pass("fetch", ""), pass("disks", "")}, []string{"stage disks passed"}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			got := row.c.verdict(row.stages, func(s string) string { return strings.ReplaceAll(s, "$D0", "DISK") })
+			if len(got) != len(row.want) {
+				t.Fatalf("problems %q, want %q", got, row.want)
+			}
+			for i := range got {
+				if !strings.Contains(got[i], row.want[i]) {
+					t.Errorf("problem %q, want %q", got[i], row.want[i])
+				}
+			}
+		})
+	}
+}
+
+func TestExpand(t *testing.T) {
+	e := &env{vars: map[string]string{"D0": "/dev/vda", "CASE": "/c"}}
+	if got, want := e.expand("$D0 ${D0}1 $D01 $CASE/x ${OTHER} $ $$D0"), "/dev/vda /dev/vda1 $D01 /c/x ${OTHER} $ $/dev/vda"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
