@@ -74,6 +74,11 @@ func planVolume(l *config.LUKS, path string, d *Device) (*Volume, error) {
 			return op, err
 		}
 	}
+	if op.Close {
+		if err := op.closable(d); err != nil {
+			return nil, err
+		}
+	}
 	if use := d.Use; use.Any() && !(op.Close && onlyHolder(use.Holders, d.Mapper.Name) && len(use.Mounts) == 0 && !use.Swap) {
 		return nil, inUse(path+".device", "encrypt", d.Alias, use)
 	}
@@ -125,7 +130,7 @@ func (o *Volume) reuse(l *config.LUKS, d *Device) (done bool, err error) {
 		return true, nil
 	case v.Mark != nil && v.Mark.Volume == l.Name && v.Mark.Entry == luks.EntryDigest(l):
 		o.Action, o.note = RemakeVolume, "an earlier run made it from the same config entry and did not end"
-		return false, o.closable(d)
+		return false, nil
 	}
 	return false, refuse(o.at.Path, o.hint(l, why), errVolumeType,
 		"volume wipe was not requested and luks device %q could not be reused: %s", o.at.Device, why)

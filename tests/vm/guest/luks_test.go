@@ -23,7 +23,7 @@ var luksCases = []Case{
 	{
 		Name:   "generated key",
 		Disks:  []int{0},
-		Config: spec34 + `"storage":{"luks":[{"name":"secret","device":"$D0",` + quick + `}],"filesystems":[{"device":"/dev/mapper/secret","format":"ext4","path":"/secret"}],"files":[{"path":"/secret/x","contents":{"source":"data:,x"}}]}}`,
+		Config: spec34 + `"storage":{"luks":[{"name":"secret","device":"$D0",` + quick + `}],"filesystems":[{"device":"/dev/mapper/secret","format":"ext4","path":"/secret"}],"files":[{"path":"/secret/x","overwrite":true,"contents":{"source":"data:,x"}}]}}`,
 		After: `key="$CASE/sysroot/etc/luks/secret"; stat -c '%a %s' "$CASE/sysroot/etc/luks" "$key" "$CASE/sysroot/etc/crypttab" | cut -d' ' -f1
 grep -cxE '[0-9a-f]{8192}' "$key"; head -c 8192 "$key" | cryptsetup open --test-passphrase --key-file - "$D0"
 sed "s/$(cryptsetup luksUUID "$D0")/ID/" "$CASE/sysroot/etc/crypttab"
@@ -92,7 +92,7 @@ stat -c %a "$CASE/sysroot/etc/luks/v"; cat "$CASE/sysroot/etc/luks/v"; dmsetup t
 		Again: true,
 	},
 	refused("a label that differs", `"label":"new","keyFile":{"source":"data:,k"}`, `volume label "old" doesn't match expected label "new"`),
-	refused("a UUID that differs", `"uuid":"21111111-2222-4333-8444-555555555555","keyFile":{"source":"data:,k"}`, `doesn't match expected UUID "21111111-2222-4333-8444-555555555555"`),
+	refused("a UUID that differs", `"uuid":"21111111-2222-4333-8444-555555555555","keyFile":{"source":"data:,k"}`, `volume UUID "11111111-2222-4333-8444-555555555555" doesn't match expected UUID "21111111-2222-4333-8444-555555555555"`),
 	refused("discard that differs", `"discard":true,"keyFile":{"source":"data:,k"}`, "volume allow-discards flag false doesn't match expected value true"),
 	refused("another key", `"keyFile":{"source":"data:,K"}`, "failed to open device using specified keyfile"),
 	refused("no key", `"label":"old"`, "config must specify keyfile"),
