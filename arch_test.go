@@ -53,7 +53,7 @@ var importTable = []room{
 		[]string{"os/exec", "net/http"},
 		"a tool family knows its tools; it fetches nothing and knows no sibling"},
 	{"internal/block",
-		[]string{"internal/exec", "internal/oplog", "internal/distro", "golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/dbus", "github.com/coreos/go-systemd/v22/unit"},
+		[]string{"internal/exec", "internal/exec/mounts", "internal/oplog", "internal/distro", "golang.org/x/sys/unix", "github.com/coreos/go-systemd/v22/dbus", "github.com/coreos/go-systemd/v22/unit"},
 		[]string{"os/exec", "net/http"},
 		"block devices: it starts helpers through exec and knows no config"},
 	{"internal/resource",

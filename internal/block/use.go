@@ -3,11 +3,15 @@
 package block
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"firstboot.dev/ignition/internal/exec/mounts"
+	"golang.org/x/sys/unix"
 )
 
 // Use is who has a device in use. The zero value is a device at rest.
@@ -55,11 +59,17 @@ func (h *Host) Users() (*Users, error) {
 	if err != nil {
 		return nil, fmt.Errorf("usage check: %w", err)
 	}
+	table, err := mounts.Parse(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("usage check: %w", err)
+	}
 	u := &Users{h: h}
-	for line := range strings.Lines(string(raw)) {
-		if m, ok := h.parseMount(line); ok {
-			u.mounts = append(u.mounts, m)
+	for _, m := range table {
+		one := mounted{number: fmt.Sprintf("%d:%d", unix.Major(m.Dev), unix.Minor(m.Dev)), target: m.Point}
+		if strings.HasPrefix(m.Source, "/") {
+			one.source = h.numberOf(m.Source)
 		}
+		u.mounts = append(u.mounts, one)
 	}
 	raw, err = os.ReadFile(h.root + "/proc/swaps")
 	if err != nil && !os.IsNotExist(err) { // a kernel without swap has no such file
@@ -67,24 +77,10 @@ func (h *Host) Users() (*Users, error) {
 	}
 	for line := range strings.Lines(string(raw)) {
 		if fields := strings.Fields(line); len(fields) > 0 && strings.HasPrefix(fields[0], "/") {
-			u.swaps = append(u.swaps, h.numberOf(unescape(fields[0])))
+			u.swaps = append(u.swaps, h.numberOf(mounts.Unescape(fields[0])))
 		}
 	}
 	return u, nil
-}
-
-// parseMount reads a line of mountinfo: ID PARENT MAJ:MIN ROOT TARGET OPTIONS [TAG...] - TYPE SOURCE OPTIONS.
-func (h *Host) parseMount(line string) (mounted, bool) {
-	left, right, ok := strings.Cut(line, " - ")
-	fields, rest := strings.Fields(left), strings.Fields(right)
-	if !ok || len(fields) < 6 || len(rest) < 2 {
-		return mounted{}, false
-	}
-	m := mounted{number: fields[2], target: unescape(fields[4])}
-	if source := unescape(rest[1]); strings.HasPrefix(source, "/") {
-		m.source = h.numberOf(source)
-	}
-	return m, true
 }
 
 // numberOf gives the device number behind a path, "" if there is no device.
@@ -147,23 +143,4 @@ func (h *Host) mapNumber(disk Node, holder string) int {
 		return n
 	}
 	return 0
-}
-
-// unescape undoes the octal escapes of the kernel's tables: \040 is a blank.
-func unescape(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }

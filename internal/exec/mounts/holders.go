@@ -37,7 +37,7 @@ func mountsBelow(id uint64) []string {
 	if err != nil {
 		return nil
 	}
-	table, err := parse(bytes.NewReader(raw))
+	table, err := Parse(bytes.NewReader(raw))
 	if err != nil {
 		return nil
 	}

@@ -47,7 +47,7 @@ func Stack(p string) ([]Mounted, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the table of mounts: %w", err)
 	}
-	table, err := parse(bytes.NewReader(raw))
+	table, err := Parse(bytes.NewReader(raw))
 	if err != nil {
 		return nil, err
 	}
@@ -85,8 +85,8 @@ func stack(table []Mounted, id uint64) []Mounted {
 	return found
 }
 
-// parse reads the table of mounts.
-func parse(r io.Reader) ([]Mounted, error) {
+// Parse reads the table of mounts.
+func Parse(r io.Reader) ([]Mounted, error) {
 	var table []Mounted
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20) // an overlay names all of its layers
@@ -124,16 +124,16 @@ func parseLine(line string) (m Mounted, err error) {
 		return m, err
 	}
 	m.Dev = unix.Mkdev(uint32(ma), uint32(mi))
-	m.Root, m.Point = unescape(f[3]), unescape(f[4])
-	m.Type, m.Source = unescape(g[0]), unescape(g[1])
+	m.Root, m.Point = Unescape(f[3]), Unescape(f[4])
+	m.Type, m.Source = Unescape(g[0]), Unescape(g[1])
 	if len(g) > 2 {
-		m.Super = unescape(g[2])
+		m.Super = Unescape(g[2])
 	}
 	return m, nil
 }
 
-// unescape undoes the kernel's octal form of blanks and backslashes.
-func unescape(s string) string {
+// Unescape undoes the kernel's octal form of blanks and backslashes.
+func Unescape(s string) string {
 	if !strings.Contains(s, `\`) {
 		return s
 	}

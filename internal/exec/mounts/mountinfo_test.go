@@ -25,14 +25,14 @@ func TestParse(t *testing.T) {
 		{"what is no escape", `36 35 0:42 / /p\0 rw - tmpfs a\999 rw`, Mounted{36, 35, unix.Mkdev(0, 42), "/", `/p\0`, "tmpfs", `a\999`, "rw"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			got, err := parse(strings.NewReader(row.line + "\n"))
+			got, err := Parse(strings.NewReader(row.line + "\n"))
 			if err != nil || !reflect.DeepEqual(got, []Mounted{row.want}) {
 				t.Errorf("got  %+v, %v\nwant %+v", got, err, row.want)
 			}
 		})
 	}
 	for _, bad := range []string{"", "36 35 98:1 / /p rw", "x 35 98:1 / /p rw - a b", "36 x 98:1 / /p rw - a b", "36 35 98 / /p rw - a b", "36 35 9:x / /p rw - a b", "1 2 - a b"} {
-		if got, err := parse(strings.NewReader(bad + "\n")); err == nil {
+		if got, err := Parse(strings.NewReader(bad + "\n")); err == nil {
 			t.Errorf("%q was read as %+v", bad, got)
 		}
 	}
@@ -43,7 +43,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(`36 35 98:1 /a\040b /point rw,noatime master:1 - ext3 /dev/sda1 rw`)
 	f.Add(`36 35 98:1 /a\04`)
 	f.Fuzz(func(t *testing.T, line string) {
-		table, err := parse(strings.NewReader(line))
+		table, err := Parse(strings.NewReader(line))
 		if err != nil && !strings.Contains(line, "\n") && len(table) > 0 {
 			t.Errorf("an error beside %+v", table)
 		}
