@@ -53,10 +53,10 @@ golden: ## Rewrites the golden files; read the diff before you commit it.
 	scripts/golden
 
 test-vm: ## Runs the tests that need disks in an emulated machine (Debian; root installs what is missing). RUN=regexp chooses.
-	scripts/test-vm
+	@scripts/test-vm
 
 test-vm-all: ## Runs the slow ones too; SOAK=100 repeats those that could race.
-	VM_ALL=1 scripts/test-vm
+	@VM_ALL=1 scripts/test-vm
 
 bench: ## Runs the Go benchmarks COUNT (6) times; the output is for `go tool benchstat`.
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./...

@@ -32,8 +32,9 @@ func (e *MissingError) Error() string {
 	return "not installed on this machine: " + strings.Join(e.Packages, " ") + " (names of Debian packages)"
 }
 
-// lookHost finds programs and kernel. Nothing depends on PATH, which often lacks /usr/sbin.
-func lookHost(m Machine) (host, error) {
+// lookHost finds programs and kernel below a root, which is / but in tests.
+// Nothing depends on PATH, which often lacks /usr/sbin.
+func lookHost(m Machine, root string) (host, error) {
 	var h host
 	rows := []struct {
 		to      *string
@@ -41,7 +42,7 @@ func lookHost(m Machine) (host, error) {
 		choices []string
 	}{
 		{&h.qemu, "qemu-system-x86", []string{"/usr/bin/qemu-system-x86_64"}},
-		{&h.virtiofsd, "qemu-system-common", []string{"/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"}},
+		{&h.virtiofsd, "qemu-system-common", []string{"/usr/lib/qemu/virtiofsd"}},
 		{&h.busybox, "busybox-static", []string{"/bin/busybox", "/usr/bin/busybox"}},
 		{&h.modprobe, "kmod", []string{"/sbin/modprobe", "/usr/sbin/modprobe"}},
 		{&h.swtpm, "swtpm", []string{"/usr/bin/swtpm"}},
@@ -54,14 +55,14 @@ func lookHost(m Machine) (host, error) {
 		if row.pkg == "swtpm" && !m.TPM {
 			continue
 		}
-		i := slices.IndexFunc(row.choices, exists)
+		i := slices.IndexFunc(row.choices, func(name string) bool { return exists(filepath.Join(root, name)) })
 		if i < 0 {
 			missing = append(missing, row.pkg)
 			continue
 		}
 		*row.to = row.choices[i]
 	}
-	kernels, _ := filepath.Glob("/boot/vmlinuz-*-cloud-amd64")
+	kernels, _ := filepath.Glob(filepath.Join(root, "boot/vmlinuz-*-cloud-amd64"))
 	if len(kernels) == 0 {
 		missing = append(missing, "linux-image-cloud-amd64")
 	}
@@ -69,7 +70,7 @@ func lookHost(m Machine) (host, error) {
 		return host{}, &MissingError{missing}
 	}
 	h.kernel = slices.MaxFunc(kernels, compareVersions)
-	h.release = strings.TrimPrefix(h.kernel, "/boot/vmlinuz-")
+	h.release = strings.TrimPrefix(filepath.Base(h.kernel), "vmlinuz-")
 	return h, nil
 }
 

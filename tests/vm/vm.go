@@ -80,7 +80,10 @@ func (m Machine) console() string { return filepath.Join(m.Dir, "console.log") }
 // guest that did not come to its end is an error, an exit status is none.
 func Run(ctx context.Context, m Machine, c Command) (Result, error) {
 	m = m.withDefaults()
-	h, err := lookHost(m)
+	if os.Geteuid() != 0 {
+		return Result{}, errors.New("a guest needs root: it sees every file of this machine")
+	}
+	h, err := lookHost(m, "/")
 	if err != nil {
 		return Result{}, err
 	}

@@ -44,7 +44,7 @@ func TestGuest(t *testing.T) {
 	needGate(t)
 	m := Machine{Disks: disks(), TPM: true, Dir: runDir(t), Timeout: timeLeft(t), Files: map[string]string{}}
 	m.Files["/etc/udev/rules.d/"+filepath.Base(ruleFile)] = mustRead(t, filepath.Join("../..", ruleFile))
-	if _, err := lookHost(m); err != nil {
+	if _, err := lookHost(m, "/"); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll(m.Out(), 0o755); err != nil {
@@ -81,7 +81,7 @@ func startGuest(t *testing.T, m Machine) (events <-chan event, wait func() (Resu
 	run := os.Getenv("VM_RUN")
 	c := Command{
 		// From the shared folder every start of a program would read it anew.
-		Args: []string{"sh", "-c", `cp /out/guest.test /run/ && cp /out/ignition /run/ignition-binary && exec /run/guest.test "$@"`, "sh", "-test.v=test2json", "-test.run=" + run, "-test.timeout=" + (m.Timeout - 20*time.Second).String()},
+		Args: []string{"sh", "-c", `cp /out/guest.test /run/ && cp /out/ignition /run/ignition-binary && exec /run/guest.test "$@"`, "sh", "-test.v=test2json", "-test.run=" + run, "-test.timeout=" + (m.Timeout - time.Minute).String()},
 		Env:  []string{"IGNITION_BINARY=/run/ignition-binary", "VM_ALL=" + os.Getenv("VM_ALL"), "VM_SOAK=" + os.Getenv("VM_SOAK")},
 		Dir:  dir,
 	}
@@ -200,6 +200,29 @@ func TestRunHangs(t *testing.T) {
 	}
 	if took := time.Since(start); took > 15*time.Second {
 		t.Errorf("it took %v to end the guest", took)
+	}
+}
+
+func TestLookHost(t *testing.T) {
+	root := t.TempDir()
+	touch := func(names ...string) {
+		for _, n := range names {
+			n = filepath.Join(root, n)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(n), 0o755), os.WriteFile(n, nil, 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	touch("usr/bin/qemu-system-x86_64", "bin/busybox", "sbin/modprobe", "usr/lib/systemd/systemd", "usr/lib/systemd/systemd-udevd", "sbin/ip")
+	var missing *MissingError
+	if _, err := lookHost(Machine{TPM: true}, root); !errors.As(err, &missing) ||
+		!slices.Equal(missing.Packages, []string{"qemu-system-common", "swtpm", "linux-image-cloud-amd64"}) {
+		t.Errorf("error %v, want one with the three packages that are missing", err)
+	}
+	touch("usr/lib/qemu/virtiofsd", "boot/vmlinuz-6.1.0-9-cloud-amd64", "boot/vmlinuz-6.1.0-10-cloud-amd64", "boot/vmlinuz-6.9.0-1-amd64")
+	h, err := lookHost(Machine{}, root)
+	if err != nil || h.release != "6.1.0-10-cloud-amd64" || h.busybox != "/bin/busybox" {
+		t.Errorf("host %+v, %v; want the newest cloud kernel", h, err)
 	}
 }
 
