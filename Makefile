@@ -58,8 +58,9 @@ test-vm: ## Runs the tests that need disks in an emulated machine (Debian; root 
 test-vm-all: ## Runs the slow ones too; SOAK=100 repeats those that could race.
 	@VM_ALL=1 scripts/test-vm
 
-bench: ## Runs the Go benchmarks COUNT (6) times; the output is for `go tool benchstat`.
+bench: ## Runs the Go benchmarks COUNT (6) times, for `go tool benchstat`, and measures the disks stage in an emulated machine.
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./...
+	VM_BENCH=1 RUN=TestBench TESTFLAGS="-v -timeout=30m" scripts/test-vm
 
 bench-compare: ## Measures this build against Debian's ignition 2.14, side by side (root, Debian).
 bench-compare: build

@@ -82,7 +82,7 @@ func startGuest(t *testing.T, m Machine) (events <-chan event, wait func() (Resu
 	c := Command{
 		// From the shared folder every start of a program would read it anew.
 		Args: []string{"sh", "-c", `cp /out/guest.test /run/ && cp /out/ignition /run/ignition-binary && exec /run/guest.test "$@"`, "sh", "-test.v=test2json", "-test.run=" + run, "-test.timeout=" + (m.Timeout - time.Minute).String()},
-		Env:  []string{"IGNITION_BINARY=/run/ignition-binary", "VM_ALL=" + os.Getenv("VM_ALL"), "VM_SOAK=" + os.Getenv("VM_SOAK")},
+		Env:  []string{"IGNITION_BINARY=/run/ignition-binary", "VM_ALL=" + os.Getenv("VM_ALL"), "VM_SOAK=" + os.Getenv("VM_SOAK"), "VM_BENCH=" + os.Getenv("VM_BENCH")},
 		Dir:  dir,
 	}
 	convert := exec.Command("go", "tool", "test2json", "-t")

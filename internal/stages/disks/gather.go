@@ -102,15 +102,38 @@ func (g *gatherer) array(a *config.RAID) error {
 		}
 	}
 	node := raid.Node(a.Name)
-	if !g.there(node) {
-		return nil
-	}
-	d, err := g.device(node)
-	if err != nil {
+	if g.there(node) {
+		d, err := g.device(node)
+		if err != nil {
+			return err
+		}
+		d.Array, err = raid.Detail(g.ctx, g.log, g.Runner, node)
 		return err
 	}
-	d.Array, err = raid.Detail(g.ctx, g.log, g.Runner, node)
-	return err
+	return g.assembled(a, node)
+}
+
+// assembled looks for an array of the entry's name that runs already, but whose
+// link udev has not made yet: its members say what they are part of.
+func (g *gatherer) assembled(a *config.RAID, node string) error {
+	for _, device := range a.Devices {
+		d := g.facts.Devices[device]
+		if d == nil || d.Member == nil || d.Member.Name != raid.ShortName(a.Name) || len(d.Use.Holders) != 1 {
+			continue
+		}
+		holder := "/dev/" + d.Use.Holders[0]
+		array, err := raid.Detail(g.ctx, g.log, g.Runner, holder)
+		if err != nil || array == nil || array.UUID != d.Member.UUID {
+			return err
+		}
+		n, err := g.Host.Look(holder)
+		if err != nil {
+			return err
+		}
+		g.facts.Devices[node] = &Device{Node: n, Alias: holder, Use: g.users.Of(n), Array: array}
+		return nil
+	}
+	return nil
 }
 
 // there tells whether a device exists, and makes its alias unless this sub-step
