@@ -192,17 +192,18 @@ func (l *Layout) add(number int, start, size, align int64) (Partition, error) {
 
 // slot checks a number, or finds the first that is free.
 func (l *Layout) slot(number int) (int, error) {
-	used := func(n int) bool {
-		return slices.ContainsFunc(l.parts, func(p Partition) bool { return p.Number == n })
+	used := make(map[int]bool, len(l.parts))
+	for _, p := range l.parts {
+		used[p.Number] = true
 	}
 	if number == 0 {
-		for number = 1; used(number); number++ {
+		for number = 1; used[number]; number++ {
 		}
 	}
 	switch {
 	case number > l.slots:
 		return 0, fmt.Errorf("the table has room for %d partitions only", l.slots)
-	case used(number):
+	case used[number]:
 		return 0, fmt.Errorf("there is a partition %d already", number)
 	}
 	return number, nil
