@@ -106,7 +106,7 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-var soakCases = [][]Case{smokeCases[:4]}
+var soakCases = [][]Case{soakStack}
 
 func TestParsePartition(t *testing.T) {
 	text := `Partition GUID code: 0FC63DAF-8483-4772-8E79-3D69D8477DE4 (Linux filesystem)
