@@ -59,7 +59,7 @@ func disksStage(t *testing.T, e *env, config string) time.Duration {
 func benchFilesystems(t *testing.T) {
 	disks := []int{0, 1, 2, 3}
 	e := newEnv(t, disks)
-	reset(t, e, disks)
+	blank(t, e, disks)
 	t.Cleanup(func() { reset(t, e, disks) })
 	disksStage(t, e, benchConfig(disks...)) // the programs are in the page cache from here on
 	var together, apart time.Duration
@@ -80,17 +80,17 @@ func benchFilesystems(t *testing.T) {
 func benchHelpers(t *testing.T) {
 	disks := []int{0, 1}
 	e := newEnv(t, disks)
-	reset(t, e, disks)
+	blank(t, e, disks)
 	t.Cleanup(func() { reset(t, e, disks) })
 	config := spec34 + `"storage":{"disks":[
 		{"device":"$D0","wipeTable":true,"partitions":[{"label":"a","sizeMiB":200},{"label":"b","sizeMiB":200},{"label":"c"}]},
 		{"device":"$D1","wipeTable":true,"partitions":[{"label":"d","sizeMiB":200},{"label":"e"}]}],
 		"raid":[{"name":"bench","level":"raid1","devices":["/dev/disk/by-partlabel/a","/dev/disk/by-partlabel/d"]}],
 		"luks":[{"name":"bench","device":"/dev/disk/by-partlabel/b","wipeVolume":true,` + quick + `}],
-		"filesystems":[{"device":"/dev/md/bench","format":"ext4","wipeFilesystem":true},{"device":"/dev/mapper/bench","format":"xfs","wipeFilesystem":true},
+		"filesystems":[{"device":"/dev/md/bench","format":"ext4","wipeFilesystem":true},{"device":"/dev/mapper/bench","format":"ext4","wipeFilesystem":true},
 		{"device":"/dev/disk/by-partlabel/c","format":"btrfs","wipeFilesystem":true},{"device":"/dev/disk/by-partlabel/e","format":"vfat","wipeFilesystem":true}]}}`
 	disksStage(t, e, config)
-	reset(t, e, disks)
+	blank(t, e, disks)
 	disksStage(t, e, config)
 	stage, programs, waits := recorded(t)
 	ratio := (stage - waits).Seconds() / programs.Seconds()

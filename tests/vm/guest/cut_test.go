@@ -80,16 +80,25 @@ func TestCut(t *testing.T) {
 // begin makes blank disks and a fetched config.
 func begin(t *testing.T, e *env, disks []int) {
 	t.Helper()
-	reset(t, e, disks)
-	for _, i := range disks {
-		dirty[i] = true
-	}
+	blank(t, e, disks)
 	e.must(t, "dropping state", `rm -rf /run/ignition /run/ignition.json "$CASE/sysroot"; mkdir -p "$CASE/sysroot/etc"`)
 	if err := os.WriteFile(e.path("config.ign"), []byte(e.expand(everything)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if s := e.stage(t, "fetch"); s.Code != 0 {
 		t.Fatalf("fetch failed:\n%s", s.Output)
+	}
+}
+
+// blank makes disks blank and notes that they will not stay so.
+func blank(t *testing.T, e *env, disks []int) {
+	t.Helper()
+	for _, i := range disks {
+		dirty[i] = true
+	}
+	reset(t, e, disks)
+	for _, i := range disks {
+		dirty[i] = true
 	}
 }
 
@@ -168,7 +177,7 @@ var soakStack = []Case{{
 	Disks:  []int{0, 1},
 	Before: `for i in 1 2; do (trap 'exit 0' TERM; while :; do :; done) </dev/null >/dev/null 2>&1 & echo $! >>"$CASE/load"; done`,
 	Config: spec34 + `"storage":{
-	"disks":[{"device":"$D0","wipeTable":true,"partitions":[{"label":"soak-a","sizeMiB":100},{"label":"soak-k","sizeMiB":100},{"label":"soak-v"}]},
+	"disks":[{"device":"$D0","wipeTable":true,"partitions":[{"label":"soak-a","sizeMiB":100},{"label":"soak-k","sizeMiB":200},{"label":"soak-v"}]},
 		{"device":"$D1","wipeTable":true,"partitions":[{"label":"soak-b","sizeMiB":100},{"label":"soak-x"}]}],
 	"raid":[{"name":"soak","level":"raid1","devices":["/dev/disk/by-partlabel/soak-a","/dev/disk/by-partlabel/soak-b"]}],
 	"luks":[{"name":"soak","device":"/dev/disk/by-partlabel/soak-k","wipeVolume":true,` + quick + `}],
