@@ -202,10 +202,7 @@ func unplugged(name, program, when, config, text string) Case {
 		Vars: func(t *testing.T) map[string]string {
 			// Later cases want the disk, however this one ends.
 			t.Cleanup(func() {
-				e := newEnv(t, nil)
-				if out, err := e.bash(`echo 1 >/sys/bus/pci/rescan; udevadm settle`); err != nil {
-					t.Errorf("%v: %s", err, out)
-				}
+				newEnv(t, nil).must(t, "plugging the disk in again", `echo 1 >/sys/bus/pci/rescan; udevadm settle`)
 			})
 			return instead(map[string]string{program: `if ` + when + `; then echo 1 >"/sys/block/${D0#/dev/}/device/../remove"; fi; real "$@"`})(t)
 		},
@@ -221,7 +218,7 @@ func packed(t *testing.T, mib int) string {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
 	for range mib {
-		if _, err := w.Write(zeros[:]); err != nil {
+		if _, err := w.Write(make([]byte, 1<<20)); err != nil {
 			t.Fatal(err)
 		}
 	}
