@@ -13,8 +13,6 @@ import (
 	"time"
 )
 
-// disksOnly is for cases that say nothing about mounting and files.
-var disksOnly = []string{"fetch", "disks"}
 
 // partitioned is a config with partitions on the first disk.
 func partitioned(partitions ...string) string { return partitionedOn("$D0", "", partitions...) }
@@ -338,7 +336,7 @@ func TestPartitionsThatDiffer(t *testing.T) {
 	} {
 		cases = append(cases, Case{
 			Name: row.name, Disks: []int{0}, Before: described, Stages: disksOnly, Keep: []string{"$D0"}, Slow: row.name != "size",
-			Config: partitioned(`{"number": 3, "label": "new", "sizeMiB": 10}`, `{"number": 1, `+row.entry+`}`),
+			Config: partitioned(`{"number": 3, "label": "new", "startMiB": 700, "sizeMiB": 10}`, `{"number": 1, `+row.entry+`}`),
 			Fails:  "disks",
 			Error: []string{"create partitions failed: partition 1 didn't match: " + row.reason,
 				"the failing config entry is $.storage.disks.0.partitions.1: make the entry describe the partition, or set wipePartitionEntry to true"},
