@@ -13,7 +13,6 @@ import (
 	"time"
 )
 
-
 // partitioned is a config with partitions on the first disk.
 func partitioned(partitions ...string) string { return partitionedOn("$D0", "", partitions...) }
 
@@ -461,7 +460,6 @@ func TestWipeTable(t *testing.T) {
 			Keep:   []string{"$D1"},
 			After:  showTable + `table "$D0"`,
 			Want:   "1 411648 1685471 first\n2 2048 409600 two",
-			Again:  true,
 		},
 		{
 			Name:     "with a spoiled table",
