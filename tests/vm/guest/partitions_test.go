@@ -46,7 +46,8 @@ const (
 )
 
 // instead puts scripts in the place of programs, for the binary under test
-// alone. They may call the program as `real`.
+// alone: nothing else has the variable for the config. They may call the
+// program as `real`.
 func instead(scripts map[string]string) func(*testing.T) map[string]string {
 	return func(t *testing.T) map[string]string {
 		t.Helper()
@@ -56,7 +57,7 @@ func instead(scripts map[string]string) func(*testing.T) map[string]string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			text := fmt.Sprintf("#!/bin/bash\nif [[ $(</proc/$PPID/comm) != ignition ]]; then exec %[1]s \"$@\"; fi\nreal() { %[1]s \"$@\"; }\n%[2]s\n", program, lines)
+			text := fmt.Sprintf("#!/bin/bash\nif [[ -z ${IGNITION_CONFIG_FILE-} ]]; then exec %[1]s \"$@\"; fi\nreal() { %[1]s \"$@\"; }\n%[2]s\n", program, lines)
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
 				t.Fatal(err)
 			}
