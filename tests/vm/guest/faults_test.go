@@ -145,7 +145,7 @@ func TestBadDisk(t *testing.T) {
 			Name:   "writes fail",
 			Before: beside + `dmsetup create bad --uuid mpath-bad --table "0 2097152 flakey $D0 0 0 3600 1 error_writes"; udevadm settle`,
 			Config: config,
-			Error:  []string{"create partitions failed: commit failure: create partitions failed: exit status ", "the failing config entry is $.storage.disks.0"},
+			Error:  []string{`create partitions failed: commit failure: "/run/ignition/dev_aliases/dev/mapper/bad" lost what was written to it: `, "the failing config entry is $.storage.disks.0"},
 			Keep:   []string{"$D0", "${D0}1", "${D0}2"},
 		},
 		{
@@ -156,7 +156,7 @@ func TestBadDisk(t *testing.T) {
 fi
 real "$@"`}),
 			Config: config,
-			Error:  []string{"create partitions failed: commit failure: create partitions failed: exit status ", "the failing config entry is $.storage.disks.0"},
+			Error:  []string{"create partitions failed: commit failure: ", "the failing config entry is $.storage.disks.0"},
 			Keep:   []string{"${D0}1", "${D0}2"},
 			After:  `partx -gro NR,START,SECTORS,NAME "$D0"`,
 			Want:   "1 2048 32768 data\n2 65536 1048576 work",
@@ -186,7 +186,7 @@ dmsetup resume --noudevsync bad; real "$@"`}),
 		tornOff("before swap is made", "mkswap", onBad("swap"), "mkfs failed: exit status "),
 		tornOff("before signatures are wiped", "wipefs", strings.Replace(onBad("ext4"), `"format"`, `"wipeFilesystem": true, "format"`, 1), "wipefs failed: exit status "),
 		unplugged("before the table is written", "sgdisk", `[[ $1 != --pretend ]]`,
-			partitionedOn("$D0", "", `{"number": 3, "label": "three", "sizeMiB": 10}`), "commit failure: create partitions failed: exit status "),
+			partitionedOn("$D0", "", `{"number": 3, "label": "three", "sizeMiB": 10}`), "create partitions failed: commit failure: "),
 		unplugged("before the filesystem is made", "mkfs.ext4", `true`,
 			`{"ignition": {"version": "3.4.0"}, "storage": {"filesystems": [{"device": "${D0}2", "format": "ext4"}]}}`, "mkfs failed: exit status "),
 	})
