@@ -335,7 +335,7 @@ func TestPartitionsThatDiffer(t *testing.T) {
 		{"resize and label", `"sizeMiB": 50, "label": "uno", "resize": true`, `label did not match (specified "uno", got "one")`},
 	} {
 		cases = append(cases, Case{
-			Name: row.name, Disks: []int{0}, Before: described, Stages: disksOnly, Keep: []string{"$D0"}, Slow: row.name != "size",
+			Name: row.name, Disks: []int{0}, Before: described, Stages: disksOnly, Keep: []string{"$D0"}, Slow: true,
 			Config: partitioned(`{"number": 3, "label": "new", "startMiB": 700, "sizeMiB": 10}`, `{"number": 1, `+row.entry+`}`),
 			Fails:  "disks",
 			Error: []string{"create partitions failed: partition 1 didn't match: " + row.reason,
@@ -633,7 +633,7 @@ func TestOddTables(t *testing.T) {
 		{"backup header spoiled", "2097151", "backup"}, {"backup entries spoiled", "2097119", "backup"},
 	} {
 		cases = append(cases, Case{
-			Name: row.name, Disks: []int{0}, Before: spoil(row.sector), Stages: disksOnly, Again: true, Slow: row.name != "primary header spoiled",
+			Name: row.name, Disks: []int{0}, Before: spoil(row.sector), Stages: disksOnly, Again: true, Slow: true,
 			Config: partitioned(`{"number": 2, "label": "two", "sizeMiB": 50}`, `{"number": 1, "label": "one"}`),
 			After:  showTable + `table "$D0"; sgdisk -v "$D0" | grep -c '^No problems found'`,
 			Want:   "1 2048 204800 one\n2 206848 102400 two\n1",
@@ -664,6 +664,7 @@ var grownCases = []Case{
 		After:  showTable + `table "$D0"; sgdisk -v "$D0" | grep -c '^No problems found'`,
 		Want:   "1 2048 204800 one\n2 206848 1890271 rest\n1",
 		Again:  true,
+		Slow:   true,
 	},
 	{
 		Name:   "disk that grew, last partition resized",
