@@ -132,6 +132,20 @@ func (h *Host) ReadTable(n Node) (Table, error) {
 	return ReadTable(f, n.Size, n.SectorSize)
 }
 
+// RereadTable reads the table of a disk as it is on the medium, past what the
+// kernel remembers: sgdisk takes no notice of writes that did not arrive there.
+func (h *Host) RereadTable(n Node) (Table, error) {
+	f, err := os.Open(h.root + n.Path)
+	if err != nil {
+		return Table{}, err
+	}
+	defer f.Close()
+	if err := unix.IoctlSetInt(int(f.Fd()), unix.BLKFLSBUF, 0); err != nil && !errors.Is(err, unix.ENOTTY) { // ENOTTY: a plain file
+		return Table{}, fmt.Errorf("flushing %q: %w", n.Path, err)
+	}
+	return ReadTable(f, n.Size, n.SectorSize)
+}
+
 func readText(path string) string {
 	raw, err := os.ReadFile(path)
 	if err != nil {

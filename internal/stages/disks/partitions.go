@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"firstboot.dev/ignition/internal/block"
 	"firstboot.dev/ignition/internal/exec"
 	"firstboot.dev/ignition/internal/oplog"
 )
@@ -61,6 +62,12 @@ func (s *stage) partition(log *oplog.Logger, d *Device, op *Partitioning) error 
 	}
 	if len(op.Delete)+len(op.Create) > 0 {
 		if err := s.commit(log, op); err != nil {
+			return wrap(fmt.Errorf("commit failure: %w", err))
+		}
+	}
+	if op.Changes() {
+		t, err := s.Host.RereadTable(d.Node)
+		if err := op.arrived(t, err); err != nil {
 			return wrap(fmt.Errorf("commit failure: %w", err))
 		}
 	}
@@ -203,6 +210,34 @@ func parseInfo(out string, n int) ([][2]int64, error) {
 		return nil, errOutput
 	}
 	return placed, nil
+}
+
+// arrived compares the table that was read from the medium with what was
+// written. A disk that loses writes does not make sgdisk fail.
+func (o *Partitioning) arrived(t block.Table, err error) error {
+	lost := func(what string) error {
+		return fmt.Errorf("%q lost what was written to it: %s", o.Alias, what)
+	}
+	created := len(o.Create) > 0
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading the partition table of %q again: %w", o.Alias, err)
+	case t.Damaged != "":
+		return lost("the " + t.Damaged + " copy of the partition table is not valid")
+	case t.Present != created && (o.Wipe || created):
+		return lost("it has another partition table than it should")
+	}
+	for _, n := range o.Delete {
+		if _, ok := t.Partition(n); ok {
+			return lost(fmt.Sprintf("partition %d is still there", n))
+		}
+	}
+	for _, c := range o.Create {
+		if p, ok := t.Partition(c.Number); !ok || p.Start != c.Start || p.Size != c.Size {
+			return lost(fmt.Sprintf("partition %d is not in its place", c.Number))
+		}
+	}
+	return nil
 }
 
 // tellKernel tells the kernel of each partition that changed: sgdisk only asks
