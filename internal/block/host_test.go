@@ -4,6 +4,7 @@ package block
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -426,5 +427,20 @@ func TestDecode(t *testing.T) {
 		if got := decode(in); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
+	}
+}
+
+// TestRereadTable: a table is read the same way past the cache.
+func TestRereadTable(t *testing.T) {
+	root := t.TempDir()
+	g := image(512, 8192, Partition{Number: 1, Start: 2048, Size: 1024}).write()
+	must(t, os.WriteFile(filepath.Join(root, "disk"), g.raw, 0o600))
+	h := &Host{root: root}
+	got, err := h.RereadTable(Node{Path: "/disk", Size: int64(len(g.raw)), SectorSize: 512})
+	if p, ok := got.Partition(1); err != nil || !ok || p.Start != 2048 || p.Size != 1024 {
+		t.Errorf("read %+v, %v", got, err)
+	}
+	if _, err := h.RereadTable(Node{Path: "/gone"}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a disk that is gone gives %v", err)
 	}
 }

@@ -64,7 +64,7 @@ func (s *stage) filesystem(shared *gatherer, f *config.Filesystem, path string) 
 		return fail(path, "look at the device and at who uses it", err)
 	}
 	if op.Action == WipeOnly {
-		return nil
+		return s.wiped(log, f, path, d)
 	}
 	fs := filesystems.Filesystem{Format: op.Format, Device: d.Alias, UUID: op.UUID, Label: op.Label, Options: f.Options}
 	if err := filesystems.Make(s.ctx, log, s.Runner, fs, path); err != nil {
@@ -72,6 +72,19 @@ func (s *stage) filesystem(shared *gatherer, f *config.Filesystem, path string) 
 	}
 	if err := s.Host.Sync(s.ctx, log, d.Alias); err != nil {
 		return fail(path, "", fmt.Errorf("failed to wait for udev on %q after formatting: %w", d.Alias, err))
+	}
+	return nil
+}
+
+// wiped looks whether a device is blank by now: wipefs passes over what it
+// cannot read, and no other program would notice.
+func (s *stage) wiped(log *oplog.Logger, f *config.Filesystem, path string, d *Device) error {
+	left, err := s.Host.Probe(s.ctx, log, d.Alias)
+	switch {
+	case err != nil:
+		return fail(path, "look at the device: it may be broken", err)
+	case left.Type != "":
+		return fail(path, "look at the device: it may be broken", fmt.Errorf("%q was wiped and still holds %s", f.Device, left.Type))
 	}
 	return nil
 }

@@ -180,11 +180,17 @@ func TestVanishing(t *testing.T) {
 dmsetup resume --noudevsync bad; real "$@"`}),
 		})
 	}
+	wiping := func(format string) string {
+		return strings.Replace(onBad(format), `"format"`, `"wipeFilesystem": true, "format"`, 1)
+	}
 	runCases(t, []Case{
 		tornOff("before ext4 is made", "mkfs.ext4", onBad("ext4"), "mkfs failed: exit status "),
 		tornOff("before btrfs is made", "mkfs.btrfs", onBad("btrfs"), "mkfs failed: exit status "),
 		tornOff("before swap is made", "mkswap", onBad("swap"), "mkfs failed: exit status "),
-		tornOff("before signatures are wiped", "wipefs", strings.Replace(onBad("ext4"), `"format"`, `"wipeFilesystem": true, "format"`, 1), "wipefs failed: exit status "),
+		// wipefs passes over what it cannot read
+		tornOff("before signatures are wiped", "wipefs", wiping("ext4"), "mkfs failed: exit status "),
+		tornOff("before signatures are wiped, with nothing made then", "wipefs", wiping("none"),
+			`querying filesystem field "TYPE" of "/run/ignition/dev_aliases/dev/mapper/bad": failed to probe: reading at byte 0: `),
 		unplugged("before the table is written", "sgdisk", `[[ $1 != --pretend ]]`,
 			partitionedOn("$D0", "", `{"number": 3, "label": "three", "sizeMiB": 10}`), "create partitions failed: commit failure: "),
 		unplugged("before the filesystem is made", "mkfs.ext4", `true`,
