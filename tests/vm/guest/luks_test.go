@@ -40,8 +40,9 @@ cryptsetup luksDump --dump-json-metadata "$D0" | grep -c '"type":"ignition"' || 
 	{
 		Name: "generated key, found on the root filesystem that is not mounted yet", Disks: []int{0, 1}, Slow: true,
 		Config: spec34 + `"storage":{"luks":[{"name":"secret","device":"$D0",` + quick + `}],"filesystems":[{"device":"$D1","format":"ext4","path":"/"},{"device":"/dev/mapper/secret","format":"ext4"}]}}`,
-		After:  `ls "$CASE/sysroot/etc"; cryptsetup luksDump --dump-json-metadata "$D0" | grep -c '"type":"ignition"' || true`, Want: "0",
-		Again: true,
+		After: `cryptsetup close secret; first=$(head -c 4M "$D0" | sha256sum); rm -rf /run/ignition/state; ls -A "$CASE/sysroot" | grep -c luks || true
+"$IGNITION" --stage=disks --platform=file --root="$CASE/sysroot" --log-to-stdout >log 2>&1 || { cat log; exit 1; }
+grep -c 'found the key of "secret"' log; [[ $first == $(head -c 4M "$D0" | sha256sum) ]]; test -b /dev/mapper/secret`, Want: "0\n1",
 	},
 	{
 		Name:  "key of the config, names, options",
