@@ -5,6 +5,8 @@ package disks
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -98,5 +100,31 @@ func TestRootDevices(t *testing.T) {
 		if got := strings.Join(rootDevices(fs, row.cmdline), " "); got != row.want {
 			t.Errorf("%q: got %q, want %q", row.cmdline, got, row.want)
 		}
+	}
+}
+
+// TestDropKeyFiles: only regular files that a stage made are removed.
+func TestDropKeyFiles(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"ignition-luks-17", "ignition-luks-mine", "other-1"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "ignition-luks-2"), 0o700), os.Symlink("other-1", filepath.Join(dir, "ignition-luks-3"))); err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	dropKeyFiles(oplog.New(oplog.StdoutHandler(&b), nil), dir)
+	entries, err := os.ReadDir(dir)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if got := strings.Join(names, " "); err != nil || got != "ignition-luks-2 ignition-luks-3 ignition-luks-mine other-1" {
+		t.Errorf("%q is left, %v", got, err)
+	}
+	if strings.Count(b.String(), "\n") != 1 || !strings.Contains(b.String(), "ignition-luks-17") {
+		t.Errorf("log: %s", b.String())
 	}
 }

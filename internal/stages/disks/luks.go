@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
 
 	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/exec/filesystems"
@@ -28,12 +31,38 @@ func (s *stage) manager(log *oplog.Logger) *luks.Manager {
 // createLuks goes through the volumes, one after the other: key derivation
 // takes memory, and there is one key at a time.
 func (s *stage) createLuks(log *oplog.Logger) error {
+	if len(s.s.LUKS) > 0 {
+		dropKeyFiles(log, s.TempDir)
+	}
 	for i := range s.s.LUKS {
 		if err := s.createVolume(log, &s.s.LUKS[i], fmt.Sprintf("$.storage.luks.%d", i)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// keyFile is how the names of key files begin; digits follow.
+const keyFile = "ignition-luks-"
+
+// dropKeyFiles removes the key files of a run that was killed: nothing else
+// would before the power goes.
+func dropKeyFiles(log *oplog.Logger, dir string) {
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	names, _ := filepath.Glob(filepath.Join(dir, keyFile+"[0-9]*")) // the pattern is right
+	for _, name := range names {
+		var st unix.Stat_t
+		if err := unix.Lstat(name, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != os.Geteuid() {
+			continue
+		}
+		if err := os.Remove(name); err != nil {
+			log.Warning("the key file %q of a run that was cut cannot be removed: %v", name, err)
+			continue
+		}
+		log.Info("removed the key file %q of a run that was cut", name)
+	}
 }
 
 // key is the key of a volume in work.
@@ -219,7 +248,7 @@ func (s *stage) prepareKey(log *oplog.Logger, l *config.LUKS, path string) (key,
 		s.out.KeyFiles[l.Name] = dataURL(raw)
 		return key{file: s.CEXKey}, nil
 	}
-	f, err := os.CreateTemp(s.TempDir, "ignition-luks-") // mode 0600
+	f, err := os.CreateTemp(s.TempDir, keyFile) // mode 0600
 	if err != nil {
 		return key{}, fail(path, "", fmt.Errorf("creating a key file: %w", err))
 	}

@@ -34,7 +34,7 @@ var filesystemCases = []Case{
 		Again: true,
 	},
 	{
-		Name: "each format is kept", Disks: []int{0, 1, 2, 3, 4}, Before: oneOfEach, Stages: disksOnly, Keep: []string{"$D0", "$D1", "$D2", "$D3", "$D4"},
+		Name: "each format is kept", Disks: []int{0, 1, 2, 3, 4}, Before: oneOfEach, Stages: disksOnly, Slow: true, Keep: []string{"$D0", "$D1", "$D2", "$D3", "$D4"},
 		Config: onDisks(`"format":"ext4","label":"e"`, `"format":"btrfs","label":""`, `"format":"xfs"`, `"format":"vfat","uuid":"a1b2c3d4"`, `"format":"swap","label":"s","uuid":""`),
 		Check: func(t *testing.T, r Result) {
 			if n := strings.Count(r.Output(), "is already correctly formatted. Skipping mkfs..."); n != 5 {

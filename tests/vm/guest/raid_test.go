@@ -54,7 +54,7 @@ var raidCases = []Case{
 		Config: array(`"level":"raid1"`, "$D0", "$D1", "$D2"), Error: []string{`array "data" exists on some of its devices only; $D2 are not part of it`, "$.storage.raid.0"},
 	},
 	{
-		Name: "superblocks of another array are overwritten", Disks: []int{0, 1}, Before: mirror, Stages: disksOnly,
+		Name: "superblocks of another array are overwritten", Slow: true, Disks: []int{0, 1}, Before: mirror, Stages: disksOnly,
 		Config: strings.Replace(array(`"level":"raid1"`, "$D0", "$D1"), `"data"`, `"other"`, 1),
 		After:  `mdadm --detail --export /dev/md/other | grep NAME=`, Want: "MD_DEVNAME=other\nMD_NAME=any:other",
 		Check: func(t *testing.T, r Result) {
