@@ -76,15 +76,20 @@ demo: build
 docs: ## Checks the links between the documents and the commands that they name.
 	scripts/docs
 
-install: ## Installs the binary and its other names under DESTDIR.
+install: ## Installs binary, names, dracut modules, units and man pages under DESTDIR.
 install: build
 	install -D -m 0755 bin/ignition $(DESTDIR)$(bindir)/ignition
 	install -d $(DESTDIR)$(libexecdir)
 	ln -sf ignition $(DESTDIR)$(bindir)/ignition-validate
 	ln -sf ../bin/ignition $(DESTDIR)$(libexecdir)/ignition-apply
 	ln -sf ../bin/ignition $(DESTDIR)$(libexecdir)/ignition-rmcfg
+	scripts/install-module "$(DESTDIR)" "$(prefix)"
+
+deb: ## Builds bin/ignition_VERSION_ARCH.deb, all that an image builder installs (dpkg-deb).
+deb: build
+	scripts/deb
 
 clean: ## Removes what make built.
 	rm -rf bin
 
-.PHONY: help build build-all test test-vm test-vm-all race lint check fuzz golden bench bench-compare size demo docs install clean
+.PHONY: help build build-all test test-vm test-vm-all race lint check fuzz golden bench bench-compare size demo docs install deb clean

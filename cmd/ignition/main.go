@@ -58,6 +58,9 @@ func main() {
 	os.Exit(code)
 }
 
+// hidden are the programs that people do not call: the units of the initramfs do.
+var hidden = map[string]command{"boot": bootMain, "kargs-helper": kargsMain}
+
 // dispatch picks the program: by the name that it was called by, by a verb,
 // else the stage runner.
 func dispatch(ctx context.Context, p process) int {
@@ -80,7 +83,7 @@ func lookup(verb string) command {
 			return v.run
 		}
 	}
-	return nil
+	return hidden[verb]
 }
 
 func versionMain(_ context.Context, p process) int {

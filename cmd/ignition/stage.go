@@ -7,6 +7,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -115,6 +117,11 @@ func stageMain(ctx context.Context, p process) int {
 	o.Platform, o.Stage, o.Log = plat, f.stage.value, log
 	o.Root, o.ConfigCache, o.NeedNet, o.StateFile = f.root, f.configCache, f.needNet, f.stateFile
 	o.FetchTimeout = f.fetchTimeout
+	// Beside the state, so that a run by hand leaves nothing elsewhere.
+	o.FailureFile = filepath.Join(filepath.Dir(f.stateFile), filepath.Base(distro.FailureFile))
+	if id, err := os.ReadFile(distro.BootIDPath); err == nil {
+		o.BootID = strings.TrimSpace(string(id))
+	}
 	return engine.Run(ctx, o)
 }
 

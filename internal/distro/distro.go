@@ -53,6 +53,8 @@ var (
 	StateFile = "/run/ignition/state"
 	// OpsFile is the record of every operation, read by `ignition report`.
 	OpsFile = "/run/ignition/ops.jsonl"
+	// FailureFile says how a stage failed; the report at the console reads it.
+	FailureFile = "/run/ignition/failure.json"
 	// DeviceAliasDir has links to kernel device nodes that stay while udev
 	// removes and makes its own links anew.
 	DeviceAliasDir = "/run/ignition/dev_aliases"

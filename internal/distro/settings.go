@@ -32,6 +32,7 @@ func Settings() []Setting {
 		{"NeednetFile", NeednetFile},
 		{"StateFile", StateFile},
 		{"OpsFile", OpsFile},
+		{"FailureFile", FailureFile},
 		{"DeviceAliasDir", DeviceAliasDir},
 		{"LuksCexKeyFile", LuksCexKeyFile},
 		{"LuksCexRepository", LuksCexRepository},

@@ -62,8 +62,11 @@ func (r *run) settle(ctx context.Context, user *config.Config) error {
 		logReport(r.Log, rep)
 		if rep.IsFatal() {
 			r.Log.Crit("merging configs resulted in an invalid config")
-			return config.ErrInvalid
+			return withReport(config.ErrInvalid, rep)
 		}
+	}
+	if err := r.origins.save(originsFile(r.StateFile)); err != nil {
+		r.Log.Warning("errors of later stages will have no line numbers: %v", err)
 	}
 	return writeCache(r.ConfigCache, *user)
 }
@@ -110,6 +113,8 @@ func (r *run) fromSources(ctx context.Context) (config.Config, error) {
 			return config.Config{}, err
 		}
 		r.state.AddFetched(stages.FetchedConfig{Kind: "user", Source: s.name})
+		r.origins.add("the config of "+s.name, res.Raw, cfg)
+		r.config = cfg
 		return newRenderer(r).render(ctx, cfg)
 	}
 	return config.Config{}, providers.ErrNoProvider

@@ -57,7 +57,7 @@ func apply(ctx context.Context, o ApplyOptions, cfg config.Config) error {
 		base = base.Offline()
 	}
 	state := &stages.State{}
-	rd := &renderer{log: o.Log, fetcher: base, record: state.AddFetched}
+	rd := &renderer{log: o.Log, fetcher: base, record: state.AddFetched, origins: new(origins)}
 	if cfg, err = rd.render(ctx, cfg); err != nil {
 		return err
 	}

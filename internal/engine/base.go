@@ -22,6 +22,7 @@ func (r *run) baseConfig() (config.Config, error) {
 		if err != nil {
 			return fmt.Errorf("%s: %v", f.Path, err)
 		}
+		r.origins.add(f.Path, f.Raw, cfg)
 		warnReferences(r.Log, f.Path, cfg)
 		base = config.Merge(base, cfg)
 		return nil
@@ -46,7 +47,7 @@ func parse(log *oplog.Logger, raw []byte) (config.Config, error) {
 	log.Debug("parsing config with SHA512: %x", sha512.Sum512(raw))
 	cfg, rep, err := config.Parse(raw)
 	logReport(log, rep)
-	return cfg, err
+	return cfg, withReport(err, rep)
 }
 
 func logReport(log *oplog.Logger, rep report.Report) {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -41,6 +42,8 @@ type Options struct {
 	NeedNet      string
 	StateFile    string
 	FetchTimeout time.Duration // rounded up to whole seconds; 0 = none
+	FailureFile  string        // what a stage that failed leaves for the report; "" = nothing
+	BootID       string        // of this boot of the kernel
 
 	Version         string
 	SystemDirs      []string // highest priority first
@@ -65,6 +68,8 @@ type run struct {
 	fetcher *resource.Fetcher // settings of the config in force
 	env     *providers.Env
 	runner  *exec.Runner
+	origins origins
+	config  config.Config // what the stage runs with, as far as it is known
 }
 
 // Run runs one stage and returns the exit code.
@@ -74,9 +79,14 @@ func Run(ctx context.Context, o Options) int {
 	if o.Platform.note != "" {
 		o.Log.Info("%s", o.Platform.note)
 	}
+	start := time.Now()
+	if o.FailureFile != "" {
+		_ = os.Remove(o.FailureFile) // of an earlier try of a stage
+	}
 	r, err := newRun(o)
 	if err != nil {
 		o.Log.Crit("%v", err)
+		o.recordFailure(nil, start, err)
 		return ExitSetup
 	}
 	act := o.Log.Activity(oplog.Op{Kind: oplog.KindStage, Desc: o.Stage})
@@ -86,11 +96,13 @@ func Run(ctx context.Context, o Options) int {
 	if err != nil {
 		o.Log.Crit("Ignition failed: %v", err)
 		explain(o.Log, err)
+		o.recordFailure(r, start, err)
 		oplog.FinalStatus("Ignition: stage " + o.Stage + " failed")
 		return ExitFailed
 	}
 	if err := saveState(o.StateFile, r.state); err != nil {
 		o.Log.Crit("writing state: %v", err)
+		o.recordFailure(r, start, fmt.Errorf("writing state: %w", err))
 		return ExitFailed
 	}
 	o.Log.Info("Ignition finished successfully")
@@ -150,7 +162,8 @@ func (r *run) run(ctx context.Context) error {
 		r.Log.Crit("failed to acquire config: %v", err)
 		return err
 	}
-	return r.runStage(ctx, config.Merge(base, user))
+	r.config = config.Merge(base, user)
+	return r.runStage(ctx, r.config)
 }
 
 func (r *run) runStage(ctx context.Context, full config.Config) error {

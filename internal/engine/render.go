@@ -31,10 +31,11 @@ type renderer struct {
 	log     *oplog.Logger
 	fetcher *resource.Fetcher // default settings
 	record  func(stages.FetchedConfig)
+	origins *origins
 }
 
 func newRenderer(r *run) *renderer {
-	return &renderer{log: r.Log, fetcher: r.root, record: r.state.AddFetched}
+	return &renderer{log: r.Log, fetcher: r.root, record: r.state.AddFetched, origins: &r.origins}
 }
 
 // level is where the renderer stands in the tree of references.
@@ -74,6 +75,7 @@ func (rd *renderer) replace(ctx context.Context, ref config.Resource, at level) 
 		return config.Config{}, err
 	}
 	rd.record(stages.FetchedConfig{Kind: "user", Source: recordedSource(ref), Referenced: true})
+	rd.origins.merge(sourceOf(ref), config.RedactURL(sourceOf(ref)))
 	using, err := rd.fetcher.Using(ctx, rd.log, next.Ignition)
 	if err != nil {
 		return config.Config{}, err
@@ -96,6 +98,7 @@ func (rd *renderer) merge(ctx context.Context, c config.Config, refs []config.Re
 			return config.Config{}, err
 		}
 		rd.record(stages.FetchedConfig{Kind: "user", Source: recordedSource(ref), Referenced: true})
+		rd.origins.merge(sourceOf(ref), config.RedactURL(sourceOf(ref)))
 		inner := config.Merge(seen, child)
 		innerUsing, err := rd.use(ctx, using, seen, inner)
 		if err != nil {
@@ -164,8 +167,9 @@ func (rd *renderer) fetch(ctx context.Context, log *oplog.Logger, f *resource.Fe
 		return fail(errors.New("the referenced config is empty"))
 	}
 	if err != nil {
-		return fail(err)
+		return fail(withReport(err, rep))
 	}
+	rd.origins.hold(sourceOf(ref), raw, cfg)
 	return cfg, nil
 }
 

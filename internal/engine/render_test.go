@@ -28,6 +28,7 @@ func rendered(t *testing.T, root string) (from string, cfg config.Config, source
 	t.Helper()
 	b := &buffer{}
 	rd := &renderer{
+		origins: new(origins),
 		log:     oplog.New(oplog.StdoutHandler(b), nil),
 		fetcher: resource.New(resource.Options{Version: "1", Stable: "3.6.0"}),
 		record:  func(f stages.FetchedConfig) { sources = append(sources, f.Source) },

@@ -86,6 +86,17 @@ func (r *Runner) Run(ctx context.Context, c Cmd) (Result, error) {
 	return res, &ExitError{Code: code, cause: cause, text: text}
 }
 
+// Stream runs a command without log lines and sends its output to out as it comes.
+func (r *Runner) Stream(ctx context.Context, c Cmd, out io.Writer) error {
+	stderr := newTail(stderrLimit, c.secrets())
+	code, cause := r.start(ctx, c, out, stderr)
+	if cause == nil {
+		return nil
+	}
+	errOut, dropped := stderr.result()
+	return &ExitError{Code: code, cause: cause, text: fmt.Sprintf("%v: Cmd: %s Stderr: %q", cause, c.quoted(), excerpt(errOut, dropped))}
+}
+
 // start runs the program to its end and gives the reason if it did not exit 0.
 func (r *Runner) start(ctx context.Context, c Cmd, stdout, stderr io.Writer) (code int, err error) {
 	if err := ctx.Err(); err != nil {

@@ -44,6 +44,7 @@ type shared struct {
 	ops      atomic.Uint64
 	now      func() time.Time
 	complain sync.Once // about a record that cannot be written
+	failed   failed
 }
 
 // core is where lines go: to a handler, or into a list until a target is attached.
@@ -212,6 +213,9 @@ func (r *Running) End(err error) error {
 // once and stops nothing.
 func (r *Running) record(err error) {
 	sh := r.outer.shared()
+	if err != nil {
+		sh.failed.add(r, sh.now().Sub(r.start), err)
+	}
 	if sh.record == nil {
 		return
 	}
