@@ -86,8 +86,8 @@ install: build
 	scripts/install-module "$(DESTDIR)" "$(prefix)"
 
 deb: ## Builds bin/ignition_VERSION_ARCH.deb, all that an image builder installs (dpkg-deb).
-deb: build
-	scripts/deb
+deb:
+	@scripts/deb
 
 clean: ## Removes what make built.
 	rm -rf bin
