@@ -143,6 +143,7 @@ const nginx = "[Unit]\nDescription=NGINX example\n[Service]\nType=oneshot\nRemai
 func TestFlatcarOnEC2(t *testing.T) {
 	needGate(t, false)
 	r := newRig(t)
+	r.MemoryMiB = 512
 	r.flag("ec2")
 	key, public := newKey(t)
 	service := imds.New(imds.Options{UserData: []byte(`{"ignition":{"version":"3.3.0"},"kernelArguments":{"shouldExist":["selinux=0"]},

@@ -33,6 +33,7 @@ type Machine struct {
 	FwCfg     map[string]string // firmware configuration: content by name
 	Metadata  string            // host:port of what the guest finds at http://169.254.169.254
 	NoNetwork bool              // no network card at all
+	LinkDown  bool              // the card has no link until Link is called
 	TPM       string            // folder of the state of a TPM 2.0; "" = no TPM
 	Append    string            // kernel arguments; without firmware and boot loader then
 	Dir       string            // for logs
@@ -46,6 +47,7 @@ type Guest struct {
 	console string // its log
 	input   io.WriteCloser
 	ssh     int
+	monitor string // socket
 	helpers []*exec.Cmd
 	done    chan error
 
@@ -68,6 +70,9 @@ func (m Machine) Start(t *testing.T) *Guest {
 	if err := g.start(args, filepath.Join(m.Dir, m.Name+".qemu")); err != nil {
 		t.Fatal(err)
 	}
+	if m.LinkDown {
+		g.Link(false)
+	}
 	t.Cleanup(func() {
 		g.Kill()
 		if t.Failed() {
@@ -84,9 +89,16 @@ func (m Machine) args(g *Guest) ([]string, error) {
 	}
 	args := []string{
 		"-accel", "tcg,thread=multi", "-cpu", "Nehalem,+aes,+pclmulqdq,+rdrand", "-smp", "2", "-M", "q35,hpet=off",
-		"-nodefaults", "-display", "none", "-monitor", "none", "-m", strconv.Itoa(memory),
+		"-nodefaults", "-display", "none", "-m", strconv.Itoa(memory),
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 	}
+	run, err := os.MkdirTemp("", "ignition-boot-") // a socket's path has to be short
+	if err != nil {
+		return nil, err
+	}
+	g.t.Cleanup(func() { _ = os.RemoveAll(run) })
+	g.monitor = filepath.Join(run, "monitor")
+	args = append(args, "-monitor", "unix:"+g.monitor+",server=on,wait=off")
 	if m.Append == "" {
 		vars := filepath.Join(m.Dir, "firmware-vars")
 		if _, err := os.Stat(vars); err != nil {
@@ -115,7 +127,7 @@ func (m Machine) args(g *Guest) ([]string, error) {
 	}
 	args = append(args, more...)
 	if m.TPM != "" {
-		more, err := m.tpm(g)
+		more, err := m.tpm(g, filepath.Join(run, "tpm"))
 		if err != nil {
 			return nil, err
 		}
@@ -145,19 +157,13 @@ func (m Machine) network(g *Guest) ([]string, error) {
 		}
 		dev += fmt.Sprintf(",net=169.254.0.0/16,guestfwd=tcp:169.254.169.254:80-cmd:%s %s", relay, m.Metadata)
 	}
-	return []string{"-netdev", dev, "-device", "virtio-net-pci,netdev=n,romfile="}, nil
+	return []string{"-netdev", dev, "-device", "virtio-net-pci,netdev=n,id=card,romfile="}, nil
 }
 
-func (m Machine) tpm(g *Guest) ([]string, error) {
+func (m Machine) tpm(g *Guest, socket string) ([]string, error) {
 	if err := os.MkdirAll(m.TPM, 0o700); err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "ignition-tpm-") // a socket's path has to be short
-	if err != nil {
-		return nil, err
-	}
-	g.t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	socket := filepath.Join(dir, "sock")
 	cmd := exec.Command("/usr/bin/swtpm", "socket", "--tpm2", "--tpmstate", "dir="+m.TPM, "--ctrl", "type=unixio,path="+socket, "--terminate")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -342,6 +348,35 @@ func (g *Guest) SSH(user, key, command string) (string, error) {
 		return "", fmt.Errorf("ssh: %w: %s", err, strings.TrimSpace(stderr.String()))
 	}
 	return strings.TrimSpace(string(out)), nil
+}
+
+// Link plugs the network cable in or out.
+func (g *Guest) Link(up bool) {
+	g.t.Helper()
+	word := map[bool]string{true: "on", false: "off"}[up]
+	var conn net.Conn
+	var err error
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if conn, err = net.Dial("unix", g.monitor); err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			g.t.Fatal(err)
+		}
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintf(conn, "set_link card %s\n", word); err != nil {
+		g.t.Fatal(err)
+	}
+	// The command is done when the next prompt comes.
+	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	for text, buf := "", make([]byte, 512); strings.Count(text, "(qemu)") < 2; {
+		n, err := conn.Read(buf)
+		if err != nil {
+			g.t.Fatalf("QEMU's monitor: %v after %q", err, text)
+		}
+		text += string(buf[:n])
+	}
 }
 
 // Off waits until the machine has switched itself off.
