@@ -118,7 +118,7 @@ func (e *Env) Report(ctx context.Context) (ours bool, err error) {
 	cmdline, err := e.CommandLine()
 	errs = append(errs, err)
 	r := ParseRequest(cmdline)
-	s := screen{failure: f, units: units, log: e.journal(ctx, 15, "-t", "ignition")}
+	s := screen{failure: f, units: units, log: e.journal(ctx, 10, "-t", "ignition", "-p", "warning")}
 	if earlier, err := oplog.ReadFailure(e.run(earlierFile)); err == nil {
 		s.earlier = &earlier
 	} else {
