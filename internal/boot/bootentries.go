@@ -142,10 +142,7 @@ func eachLine(text string, f func(line string) (out string, mine bool, err error
 
 // editPlain: a file with one argument per line.
 func editPlain(text string, k Kargs) (string, bool, error) {
-	var args []string
-	for _, l := range lines([]byte(text)) {
-		args = append(args, l)
-	}
+	args := lines([]byte(text))
 	if k.holds(args) {
 		return text, true, nil
 	}
@@ -179,10 +176,7 @@ func editOptions(text string, k Kargs) (string, bool, error) {
 	at := strings.LastIndex("\n"+out, "\noptions ")
 	head, tail := out[:at], out[at:]
 	line, rest, end := strings.Cut(tail, "\n")
-	var missing []string
-	for _, a := range (Kargs{Should: k.Should}).apply(all)[len(all):] {
-		missing = append(missing, a)
-	}
+	missing := (Kargs{Should: k.Should}).apply(all)[len(all):]
 	line, err = change(strings.TrimPrefix(line, "options "), Kargs{Should: missing})
 	if err != nil {
 		return "", false, err

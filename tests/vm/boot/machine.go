@@ -29,6 +29,7 @@ import (
 type Machine struct {
 	Disk      *Disk
 	More      []string          // further disks: files, in the order /dev/vdb, /dev/vdc, ...
+	Sockets   []string          // of disks that are served (Volatile), in the place of their files
 	MemoryMiB int               // default 1536
 	FwCfg     map[string]string // firmware configuration: content by name
 	Metadata  string            // host:port of what the guest finds at http://169.254.169.254
@@ -112,7 +113,11 @@ func (m Machine) args(g *Guest) ([]string, error) {
 		args = append(args, "-kernel", filepath.Join(dir, "vmlinuz"), "-initrd", filepath.Join(dir, "initrd.img"), "-append", m.Append)
 	}
 	for i, d := range append([]string{m.Disk.Path}, m.More...) {
-		args = append(args, "-drive", fmt.Sprintf("file=%s,format=raw,if=none,id=d%d,discard=unmap,cache=unsafe", d, i), "-device", fmt.Sprintf("virtio-blk-pci,drive=d%d", i))
+		drive := fmt.Sprintf("file=%s,format=raw,if=none,id=d%d,discard=unmap,cache=unsafe", d, i)
+		if i < len(m.Sockets) { // flushes have to arrive there
+			drive = fmt.Sprintf("file=nbd:unix:%s,format=raw,if=none,id=d%d,cache=writeback", m.Sockets[i], i)
+		}
+		args = append(args, "-drive", drive, "-device", fmt.Sprintf("virtio-blk-pci,drive=d%d", i))
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.FwCfg)) {
 		file := filepath.Join(m.Dir, "fw_cfg-"+strings.ReplaceAll(name, "/", "-"))
