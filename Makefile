@@ -73,6 +73,9 @@ demo: ## Provisions a scratch tree from a local metadata service and shows log a
 demo: build
 	scripts/demo
 
+boot-demo: ## Builds a machine image and boots it here, in emulation; CHECK=1 verifies the result (root, Debian).
+	@scripts/boot-demo $(if $(CHECK),--check)
+
 docs: ## Checks the links between the documents and the commands that they name.
 	scripts/docs
 
@@ -92,4 +95,4 @@ deb:
 clean: ## Removes what make built.
 	rm -rf bin
 
-.PHONY: help build build-all test test-vm test-vm-all race lint check fuzz golden bench bench-compare size demo docs install deb clean
+.PHONY: help build build-all test test-vm test-vm-all race lint check fuzz golden bench bench-compare size demo boot-demo docs install deb clean

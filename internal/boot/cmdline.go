@@ -5,7 +5,6 @@ package boot
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -61,9 +60,13 @@ func ParseRequest(cmdline string) Request {
 var errNoPlatform = errors.New("the kernel command line names no platform: add ignition.platform.id=NAME, " +
 	"or flatcar.oem.id=NAME, where NAME is for example aws, metal or qemu")
 
-// validID keeps a value from meaning anything to systemd, which reads the
-// environment file that it goes into.
-var validID = regexp.MustCompile(`^[a-z0-9_-]+$`)
+// validID tells whether a value is a name. Anything else could mean something to
+// systemd, which reads the environment file that it goes into.
+func validID(id string) bool {
+	return id != "" && !strings.ContainsFunc(id, func(r rune) bool {
+		return r != '_' && r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z')
+	})
+}
 
 // oemNames are the names of Flatcar's OEM ids for platforms of another name.
 var oemNames = map[string]string{"ec2": "aws", "gce": "gcp", "pxe": "metal"}
@@ -81,7 +84,7 @@ func platformID(cmdline string, virt func() string) (string, error) {
 			id = to
 		}
 	}
-	if !validID.MatchString(id) {
+	if !validID(id) {
 		return "", fmt.Errorf("the platform %q on the kernel command line is no platform: letters a-z, digits, - and _ make a name", id)
 	}
 	return id, nil

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"firstboot.dev/ignition/internal/exec"
@@ -101,8 +102,7 @@ func (e *Env) CleanNetwork(ctx context.Context) error {
 
 // isUp reads the flags of an interface, 0x1 being IFF_UP.
 func isUp(flags []byte) bool {
-	var n uint32
-	_, err := fmt.Sscanf(strings.TrimSpace(string(flags)), "0x%x", &n)
+	n, err := strconv.ParseUint(strings.TrimSpace(string(flags)), 0, 32)
 	return err == nil && n&1 != 0
 }
 

@@ -52,6 +52,9 @@ type Guest struct {
 	helpers []*exec.Cmd
 	done    chan error
 
+	began   time.Time
+	partial []byte // the last line, as far as it is there
+
 	mu    sync.Mutex
 	text  []byte
 	read  int // how far Wait has read
@@ -62,7 +65,7 @@ type Guest struct {
 // Start switches the machine on. It is off at the latest when the test ends.
 func (m Machine) Start(t *testing.T) *Guest {
 	t.Helper()
-	g := &Guest{t: t, console: filepath.Join(m.Dir, m.Name+".console"), done: make(chan error, 1)}
+	g := &Guest{t: t, console: filepath.Join(m.Dir, m.Name+".console"), done: make(chan error, 1), began: time.Now()}
 	g.more = sync.NewCond(&g.mu)
 	args, err := m.args(g)
 	if err != nil {
@@ -229,6 +232,7 @@ func (g *Guest) copyConsole(out io.Reader) {
 		if file != nil {
 			_, _ = file.Write(buf[:n])
 		}
+		g.progress(buf[:n])
 		g.mu.Lock()
 		g.text = append(g.text, buf[:n]...)
 		g.ended = g.ended || err != nil
@@ -240,6 +244,28 @@ func (g *Guest) copyConsole(out io.Reader) {
 		}
 	}
 }
+
+// progress shows the steps of the boot as they come, for who asks for it.
+func (g *Guest) progress(more []byte) {
+	if os.Getenv("BOOT_PROGRESS") == "" {
+		return
+	}
+	g.partial = append(g.partial, more...)
+	for {
+		line, rest, ok := bytes.Cut(g.partial, []byte("\n"))
+		if !ok {
+			return
+		}
+		g.partial = rest
+		text := strings.TrimSpace(escapes.ReplaceAllString(string(line), ""))
+		if step.MatchString(text) {
+			fmt.Fprintf(os.Stderr, "%6.1f s  %s\n", time.Since(g.began).Seconds(), text)
+		}
+	}
+}
+
+// step are the lines of the console that tell how far a boot is.
+var step = regexp.MustCompile(`^(Welcome to|\[ *(OK|FAILED) *\] (Finished|Failed) .*[iI]gni|.* login:|\[.*reboot:)|Switch Root`)
 
 var escapes = regexp.MustCompile(`\x1b\[[0-9;?]*[A-Za-z]|\r`)
 
