@@ -29,7 +29,7 @@ type screen struct {
 
 const (
 	screenWidth = 79
-	labelWidth  = 12
+	labelWidth  = 13
 	maxValue    = 6 // lines of one entry of the screen
 )
 
