@@ -22,7 +22,7 @@ func sample() oplog.Failure {
 		Stage: "disks", Version: "2.27.0", Platform: "qemu", Boot: "this-boot", Took: 2500 * time.Millisecond,
 		Start: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), End: time.Date(2026, 1, 2, 3, 4, 7, 0, time.UTC),
 		Operations: []oplog.FailedOp{{Desc: "the outer one", Error: "x", Second: 2}, {Desc: `creating "ext4" filesystem`, Error: "x", Second: 0.3}},
-		Config:      "$.storage.filesystems.0", Source: "the config of qemu", Line: 41, Column: 7,
+		Config:     "$.storage.filesystems.0", Source: "the config of qemu", Line: 41, Column: 7,
 		Error: "mkfs failed: " + strings.Repeat("a long reason ", 30) + "\x1b[31m", Hint: "look at the options",
 	}
 }
