@@ -118,7 +118,7 @@ func TestNewLayout(t *testing.T) {
 	for _, name := range []string{"first", "second"} {
 		g := r.boot(name)
 		g.Login(2 * bootTime)
-		want(t, g, "findmnt -no SOURCE,FSTYPE /var; cat /var/kept; swapon --noheadings --show=NAME,TYPE | xargs", "/dev/mapper/var btrfs\nkept/dev/vdb3 partition")
+		want(t, g, `[[ $(readlink -f "$(findmnt -no SOURCE /var)") == $(readlink -f /dev/mapper/var) ]]; findmnt -no FSTYPE /var; cat /var/kept; echo; swapon --noheadings --show=NAME,TYPE | xargs`, "btrfs\nkept\n/dev/vdb3 partition")
 		want(t, g, "lsblk -nro TYPE -s /dev/mapper/var | xargs; mdadm --detail --export /dev/md/data | grep LEVEL; blkid -p -o value -s TYPE /dev/md/data", "crypt raid1 part disk part disk\nMD_LEVEL=raid1\ncrypto_LUKS")
 		want(t, g, "cut -d' ' -f1,3- /etc/crypttab", "var none luks,x-initrd.attach")
 		g.Type("systemctl poweroff\n")
