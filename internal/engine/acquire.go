@@ -131,6 +131,7 @@ func (r *run) providerEnv() *providers.Env {
 		Fetcher:      first,
 		CommandLine:  func() ([]providers.Arg, error) { return readCommandLine(r.CommandLinePath) },
 		LabelDir:     r.LabelDir,
+		DevDir:       "/dev",
 		SysDir:       "/sys",
 		ConfigFile:   r.ConfigFile,
 		SystemDirs:   r.SystemDirs,
@@ -139,6 +140,7 @@ func (r *run) providerEnv() *providers.Env {
 		IMDSEndpoint: r.IMDSEndpoint,
 		IMDSMode:     r.IMDSMode,
 		Mount:        r.mountReadOnly,
+		Run:          r.program,
 		Modprobe:     r.modprobe,
 	}
 }

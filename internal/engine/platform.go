@@ -10,6 +10,7 @@ import (
 
 	"firstboot.dev/ignition/internal/exec"
 	"firstboot.dev/ignition/internal/exec/mounts"
+	"firstboot.dev/ignition/internal/oplog"
 	"firstboot.dev/ignition/internal/platform"
 	"firstboot.dev/ignition/internal/providers"
 	"firstboot.dev/ignition/internal/stages"
@@ -76,6 +77,11 @@ func readCommandLine(path string) ([]providers.Arg, error) {
 
 func (r *run) mountReadOnly(ctx context.Context, desc, device string) (string, func(), error) {
 	return mounts.MountReadOnly(ctx, r.Log, r.runner, desc, device)
+}
+
+func (r *run) program(ctx context.Context, desc, name string, args ...string) ([]byte, []byte, error) {
+	res, err := r.runner.Logged(ctx, r.Log, oplog.Op{Desc: desc, Kind: "program", Path: name}, exec.Cmd{Name: name, Args: args})
+	return res.Stdout, res.Stderr, err
 }
 
 func (r *run) modprobe(ctx context.Context, module string) error {

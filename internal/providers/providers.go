@@ -27,6 +27,7 @@ type Env struct {
 	Fetcher      *resource.Fetcher // time-outs of the first fetch are set; may be offline
 	CommandLine  func() ([]Arg, error)
 	LabelDir     string   // /dev/disk/by-label
+	DevDir       string   // /dev
 	SysDir       string   // /sys
 	ConfigFile   string   // IGNITION_CONFIG_FILE; "" = unset
 	SystemDirs   []string // highest priority first
@@ -37,6 +38,8 @@ type Env struct {
 
 	// Mount mounts a device read-only on a private directory, as an operation described by desc.
 	Mount func(ctx context.Context, desc, device string) (dir string, unmount func(), err error)
+	// Run runs a program as an operation described by desc and gives what it printed.
+	Run func(ctx context.Context, desc, name string, args ...string) (stdout, stderr []byte, err error)
 	// Modprobe loads a kernel module.
 	Modprobe func(ctx context.Context, module string) error
 }
