@@ -248,7 +248,7 @@ var failures = []failure{
 		[]string{`Cause: *.*\$\.storage\.files\.0\.path, line 2 col 30: path not absolute`}, true},
 	{"server that cannot be reached", `{"ignition":{"version":"3.4.0","timeouts":{"httpTotal":5},"config":{
  "merge":[{"source":"http://user:topsecretword@10.0.2.2:1/x?token=topsecretword"}]}}}`, "", "fetch",
-		[]string{`Config: *\$\.ignition\.config\.merge\.0, line 1 column \d+ of the config of qemu`, `To do: *check that http`}, true},
+		[]string{`Config: *\$\.ignition\.config\.merge\.0, line 2 column \d+ of the config of qemu`, `To do: *check that http`}, true},
 	{"unknown group", `{"ignition":{"version":"3.4.0"},"storage":{"files":[
  {"path":"/etc/x","group":{"name":"nosuchgroup"},"contents":{"source":"data:,x"}}]}}`, "", "files",
 		[]string{`Config: *\$\.storage\.files\.0, line 2 column 2 of the config of qemu`, "nosuchgroup"}, true},
@@ -304,8 +304,12 @@ func (f failure) check(t *testing.T, r *rig, g *Guest, name string) {
 	}
 	passed := false
 	for _, s := range stageOrder {
-		if started := strings.Contains(text, "Starting ignition-"+s); passed && started {
+		started := regexp.MustCompile(`Starting .*Ignition \(` + s + `\)`).MatchString(text)
+		switch {
+		case passed && started:
 			t.Errorf("after stage %s stage %s was started", f.stage, s)
+		case s == f.stage && !started:
+			t.Errorf("stage %s was not started", s)
 		}
 		passed = passed || s == f.stage
 	}
