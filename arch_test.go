@@ -61,7 +61,7 @@ var importTable = []room{
 		[]string{"os/exec"},
 		"turns URLs into bytes, whoever asks"},
 	{"internal/providers",
-		[]string{"internal/resource", "internal/config"},
+		[]string{"internal/resource", "internal/config", "golang.org/x/sys/unix"},
 		[]string{"os/exec", "net/http"},
 		"the contract between the platforms and their callers"},
 	{"internal/providers/aws",

@@ -23,7 +23,7 @@ func (e *Env) mount(ctx context.Context, desc, device string, write bool) (dir s
 		return e.Mount(ctx, desc, device, write)
 	}
 	if !write {
-		dir, done, err := mounts.MountReadOnly(ctx, e.Log, e.runner(), desc, device)
+		dir, done, err := mounts.MountReadOnly(ctx, e.Log, e.runner(), desc, device, "auto")
 		return dir, func() error { done(); return nil }, err
 	}
 	dir, err = os.MkdirTemp("", "ignition-boot")

@@ -108,6 +108,9 @@ func (r *run) fromSources(ctx context.Context) (config.Config, error) {
 			return config.Config{}, err
 		}
 		r.state.ProviderOutputFiles = res.Files
+		if res.Raw, err = providers.Unpack(res.Raw); err != nil {
+			return config.Config{}, err
+		}
 		cfg, err := parse(r.Log, res.Raw)
 		if err != nil {
 			return config.Config{}, err
@@ -132,6 +135,7 @@ func (r *run) providerEnv() *providers.Env {
 		CommandLine:  func() ([]providers.Arg, error) { return readCommandLine(r.CommandLinePath) },
 		LabelDir:     r.LabelDir,
 		DevDir:       "/dev",
+		RunDir:       "/run",
 		SysDir:       "/sys",
 		ConfigFile:   r.ConfigFile,
 		SystemDirs:   r.SystemDirs,

@@ -221,7 +221,11 @@ func (r *run) reportStatus(ctx context.Context, stageErr error) {
 	if status == nil || r.root.IsOffline() {
 		return
 	}
-	if err := status(ctx, r.env, r.Stage, stageErr); err != nil {
+	env := *r.env
+	if r.fetcher != nil {
+		env.Fetcher = r.fetcher // with the config's proxy and CAs
+	}
+	if err := status(ctx, &env, r.Stage, stageErr); err != nil {
 		r.Log.Err("POST Status error: %v", err)
 	}
 }

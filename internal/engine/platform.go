@@ -75,8 +75,8 @@ func readCommandLine(path string) ([]providers.Arg, error) {
 	return platform.ParseCommandLine(raw), nil
 }
 
-func (r *run) mountReadOnly(ctx context.Context, desc, device string) (string, func(), error) {
-	return mounts.MountReadOnly(ctx, r.Log, r.runner, desc, device)
+func (r *run) mountReadOnly(ctx context.Context, desc, device, fstype string) (string, func(), error) {
+	return mounts.MountReadOnly(ctx, r.Log, r.runner, desc, device, fstype)
 }
 
 func (r *run) program(ctx context.Context, desc, name string, args ...string) ([]byte, []byte, error) {

@@ -12,18 +12,60 @@ import (
 	"strings"
 
 	"firstboot.dev/ignition/internal/providers"
+	"firstboot.dev/ignition/internal/providers/akamai"
+	"firstboot.dev/ignition/internal/providers/aliyun"
 	"firstboot.dev/ignition/internal/providers/aws"
+	"firstboot.dev/ignition/internal/providers/azure"
+	"firstboot.dev/ignition/internal/providers/cloudstack"
+	"firstboot.dev/ignition/internal/providers/digitalocean"
+	"firstboot.dev/ignition/internal/providers/exoscale"
 	"firstboot.dev/ignition/internal/providers/file"
+	"firstboot.dev/ignition/internal/providers/gcp"
+	"firstboot.dev/ignition/internal/providers/hetzner"
+	"firstboot.dev/ignition/internal/providers/ibmcloud"
+	"firstboot.dev/ignition/internal/providers/kubevirt"
 	"firstboot.dev/ignition/internal/providers/metal"
+	"firstboot.dev/ignition/internal/providers/nutanix"
+	"firstboot.dev/ignition/internal/providers/openstack"
+	"firstboot.dev/ignition/internal/providers/oraclecloud"
+	"firstboot.dev/ignition/internal/providers/outscale"
+	"firstboot.dev/ignition/internal/providers/packet"
+	"firstboot.dev/ignition/internal/providers/powervs"
+	"firstboot.dev/ignition/internal/providers/proxmoxve"
 	"firstboot.dev/ignition/internal/providers/qemu"
+	"firstboot.dev/ignition/internal/providers/scaleway"
+	"firstboot.dev/ignition/internal/providers/upcloud"
+	"firstboot.dev/ignition/internal/providers/vultr"
 )
 
 // table lists the platforms, sorted by id.
 var table = []providers.Provider{
+	{Name: "akamai", NeedsNetwork: true, Fetch: akamai.Fetch},
+	{Name: "aliyun", NeedsNetwork: true, Fetch: aliyun.Fetch},
 	{Name: "aws", NeedsNetwork: true, Fetch: aws.Fetch},
+	{Name: "azure", NeedsNetwork: true, Fetch: azure.Fetch},
+	{Name: "azurestack", Fetch: azure.FetchStack},
+	{Name: "brightbox", NeedsNetwork: true, Fetch: openstack.Fetch},
+	{Name: "cloudstack", NeedsNetwork: true, Fetch: cloudstack.Fetch},
+	{Name: "digitalocean", NeedsNetwork: true, Fetch: digitalocean.Fetch},
+	{Name: "exoscale", NeedsNetwork: true, Fetch: exoscale.Fetch},
 	{Name: "file", Fetch: file.Fetch},
+	{Name: "gcp", NeedsNetwork: true, Fetch: gcp.Fetch},
+	{Name: "hetzner", NeedsNetwork: true, Fetch: hetzner.Fetch},
+	{Name: "ibmcloud", Fetch: ibmcloud.Fetch},
+	{Name: "kubevirt", Fetch: kubevirt.Fetch},
 	{Name: "metal", Fetch: metal.Fetch},
+	{Name: "nutanix", Fetch: nutanix.Fetch},
+	{Name: "openstack", NeedsNetwork: true, Fetch: openstack.Fetch},
+	{Name: "oraclecloud", NeedsNetwork: true, Fetch: oraclecloud.Fetch},
+	{Name: "outscale", NeedsNetwork: true, Fetch: outscale.Fetch},
+	{Name: "packet", NeedsNetwork: true, Fetch: packet.Fetch, Status: packet.Status},
+	{Name: "powervs", Fetch: powervs.Fetch},
+	{Name: "proxmoxve", Fetch: proxmoxve.Fetch},
 	{Name: "qemu", Fetch: qemu.Fetch},
+	{Name: "scaleway", NeedsNetwork: true, Fetch: scaleway.Fetch},
+	{Name: "upcloud", NeedsNetwork: true, Fetch: upcloud.Fetch},
+	{Name: "vultr", NeedsNetwork: true, Fetch: vultr.Fetch},
 }
 
 // aliases are ids that images pass for a platform of another name. Those that

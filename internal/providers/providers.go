@@ -28,6 +28,7 @@ type Env struct {
 	CommandLine  func() ([]Arg, error)
 	LabelDir     string   // /dev/disk/by-label
 	DevDir       string   // /dev
+	RunDir       string   // /run
 	SysDir       string   // /sys
 	ConfigFile   string   // IGNITION_CONFIG_FILE; "" = unset
 	SystemDirs   []string // highest priority first
@@ -36,8 +37,9 @@ type Env struct {
 	IMDSEndpoint string // AWS_EC2_METADATA_SERVICE_ENDPOINT; "" = built in
 	IMDSMode     string // AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE: "", "IPv4", "IPv6"
 
-	// Mount mounts a device read-only on a private directory, as an operation described by desc.
-	Mount func(ctx context.Context, desc, device string) (dir string, unmount func(), err error)
+	// Mount mounts a device read-only on a private directory, as an operation
+	// described by desc; fstype "auto" finds out what it is.
+	Mount func(ctx context.Context, desc, device, fstype string) (dir string, unmount func(), err error)
 	// Run runs a program as an operation described by desc and gives what it printed.
 	Run func(ctx context.Context, desc, name string, args ...string) (stdout, stderr []byte, err error)
 	// Modprobe loads a kernel module.

@@ -35,6 +35,8 @@ type Options struct {
 	Stable   string       // newest stable spec version for Accept
 	OEMDir   string       // root of oem:// URLs
 	Progress func(string) // told about long downloads, may be nil
+	// Dial connects instead of the dialer itself, e.g. to stand-ins in tests; nil = d.DialContext.
+	Dial func(ctx context.Context, d *net.Dialer, network, addr string) (net.Conn, error)
 
 	idle     time.Duration // tests make the limits short
 	progress time.Duration
@@ -54,6 +56,7 @@ type settings struct {
 	headers                        time.Duration
 	httpProxy, httpsProxy, noProxy string
 	cas                            string // digest of the trusted CAs besides the system's
+	lowPort                        bool   // connections come from a port below 1024
 }
 
 // Fetcher fetches with one fixed set of settings (time-outs, proxy, trusted CAs, offline or not).
@@ -98,27 +101,26 @@ func (sh *shared) fetcher(set settings, pool *x509.CertPool) *Fetcher {
 	defer sh.mu.Unlock()
 	t := sh.transports[set]
 	if t == nil {
-		t = newTransport(set, pool)
+		t = newTransport(set, pool, sh.opts.Dial)
 		sh.transports[set] = t
 	}
 	return &Fetcher{shared: sh, set: set, transport: t}
 }
 
-func newTransport(set settings, pool *x509.CertPool) *http.Transport {
-	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Resolver: &net.Resolver{PreferGo: true}}
+func newTransport(set settings, pool *x509.CertPool, dial dialFunc) *http.Transport {
 	proxy := set.proxy()
 	return &http.Transport{
 		Proxy:                 func(r *http.Request) (*url.URL, error) { return proxy(r.URL) },
-		DialContext:           dialer.DialContext,
+		DialContext:           set.dialer(dial),
 		TLSHandshakeTimeout:   tlsTimeout,
 		ResponseHeaderTimeout: set.headers,
 		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
 		MaxIdleConnsPerHost:   16,
 		IdleConnTimeout:       30 * time.Second,
 		DisableCompression:    true,
+		DisableKeepAlives:     set.lowPort,
+		ForceAttemptHTTP2:     true,
 		ReadBufferSize:        64 << 10,
-		// HTTP/2 would bring nothing to a handful of downloads.
-		TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{},
 	}
 }
 

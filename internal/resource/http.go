@@ -66,7 +66,7 @@ func fetchHTTP(ctx context.Context, f *Fetcher, log Log, r Request, out *pipelin
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case total.Err() != nil:
-			return ErrTimeout
+			return &timeoutError{again.err}
 		}
 	}
 }
@@ -111,6 +111,9 @@ func newHTTPFetch(f *Fetcher, log Log, r Request, out *pipeline) (*httpFetch, er
 	u, err := url.Parse(r.URL)
 	if err != nil {
 		return nil, errURL
+	}
+	if r.LowPort {
+		f = f.fromLowPort()
 	}
 	h := &httpFetch{Fetcher: f, log: log, request: r, out: out, method: r.Method, url: u, shown: config.RedactURL(r.URL), length: -1}
 	if h.method == "" {

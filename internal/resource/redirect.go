@@ -3,9 +3,11 @@
 package resource
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -22,6 +24,7 @@ const (
 
 var (
 	errRedirects = fmt.Errorf("%w: stopped after %d redirects", ErrFailed, maxRedirects)
+	errMetadata  = fmt.Errorf("%w: redirected to a link-local address, where metadata services with the machine's credentials are", ErrFailed)
 	errRedirect  = fmt.Errorf("%w: redirected to what is no http or https URL", ErrFailed)
 )
 
@@ -88,6 +91,9 @@ func (h *httpFetch) follow(from *url.URL, location string) (*url.URL, error) {
 	if err != nil || to.Host == "" || to.Scheme != "http" && to.Scheme != "https" {
 		return nil, h.urlError(h.method, from, errRedirect)
 	}
+	if ip := net.ParseIP(to.Hostname()); ip != nil && ip.IsLinkLocalUnicast() && to.Hostname() != from.Hostname() {
+		return nil, h.urlError(h.method, from, errMetadata)
+	}
 	if from.Scheme == "https" && to.Scheme == "http" {
 		h.log.Warning("%s was redirected from https to http (%s)", h.shown, config.RedactURL(to.String()))
 	}
@@ -97,6 +103,11 @@ func (h *httpFetch) follow(from *url.URL, location string) (*url.URL, error) {
 func (h *httpFetch) roundTrip(ctx context.Context, method string, at *url.URL, header http.Header, host string) (*answer, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	req := (&http.Request{Method: method, URL: at, Header: header, Host: host}).WithContext(ctx)
+	if at == h.url && len(h.request.Body) > 0 {
+		body := h.request.Body
+		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	}
 	if u := at.User; u != nil && header.Get("Authorization") == "" {
 		password, _ := u.Password()
 		req.SetBasicAuth(u.Username(), password)

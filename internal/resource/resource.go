@@ -46,6 +46,12 @@ type StatusError struct {
 func (e *StatusError) Error() string { return e.err.Error() }
 func (e *StatusError) Unwrap() error { return e.err }
 
+// timeoutError is ErrTimeout with what the last try met.
+type timeoutError struct{ last error }
+
+func (e *timeoutError) Error() string   { return ErrTimeout.Error() }
+func (e *timeoutError) Unwrap() []error { return []error{ErrTimeout, e.last} }
+
 // Log is what a fetch says; *oplog.Logger is one.
 type Log interface {
 	Debug(format string, args ...any)
@@ -66,6 +72,8 @@ type Request struct {
 	Hash        string // "sha512-<hex>"; "" = not verified
 	RetryStatus []int  // retried besides 5xx
 	Limit       int64  // bytes that Bytes accepts, 0 = 256 MiB
+	Body        []byte // sent with the request, not after a redirect
+	LowPort     bool   // connect from a local port below 1024, another for each attempt
 }
 
 // RequestFor turns a config's resource into a request; a nil source gives URL "".

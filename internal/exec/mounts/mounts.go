@@ -39,14 +39,15 @@ type Mounter struct {
 }
 
 // MountReadOnly mounts device on a new private directory, as an operation that
-// desc describes, e.g. "mounting config drive". The caller runs unmount when
+// desc describes, e.g. "mounting config drive". The filesystem is of type
+// fstype; "auto" finds out. The caller runs unmount when
 // it has read what it wants; a failure of that is only logged.
-func MountReadOnly(ctx context.Context, l *oplog.Logger, r *exec.Runner, desc, device string) (dir string, unmount func(), err error) {
-	return (&Mounter{Runner: r}).MountReadOnly(ctx, l, desc, device)
+func MountReadOnly(ctx context.Context, l *oplog.Logger, r *exec.Runner, desc, device, fstype string) (dir string, unmount func(), err error) {
+	return (&Mounter{Runner: r}).MountReadOnly(ctx, l, desc, device, fstype)
 }
 
 // MountReadOnly does what the function of the same name does.
-func (m *Mounter) MountReadOnly(ctx context.Context, l *oplog.Logger, desc, device string) (dir string, unmount func(), err error) {
+func (m *Mounter) MountReadOnly(ctx context.Context, l *oplog.Logger, desc, device, fstype string) (dir string, unmount func(), err error) {
 	prefix := m.Prefix
 	if prefix == "" {
 		prefix = "ignition-config"
@@ -56,7 +57,7 @@ func (m *Mounter) MountReadOnly(ctx context.Context, l *oplog.Logger, desc, devi
 		return "", nil, fmt.Errorf("directory to mount %q on: %w", device, err)
 	}
 	op := oplog.Op{Desc: desc, Kind: "mount", Path: device}
-	cmd := exec.Cmd{Name: distro.Mount, Args: []string{"-o", "ro", "-t", "auto", device, dir}}
+	cmd := exec.Cmd{Name: distro.Mount, Args: []string{"-o", "ro", "-t", fstype, device, dir}}
 	if _, err := m.Runner.Logged(ctx, l, op, cmd); err != nil {
 		// A mount that was killed at the deadline may have got as far as mounting.
 		if ctx.Err() != nil {

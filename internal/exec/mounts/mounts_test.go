@@ -88,7 +88,7 @@ func TestUnmount(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r := newRig(t, map[string]string{"mount": "exit 0", "mountpoint": row.mountpoint}, row.results...)
-			dir, unmount, err := r.MountReadOnly(t.Context(), r.logger, "mounting config drive", "/dev/disk/by-label/config-2")
+			dir, unmount, err := r.MountReadOnly(t.Context(), r.logger, "mounting config drive", "/dev/disk/by-label/config-2", "auto")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -110,7 +110,7 @@ func TestUnmount(t *testing.T) {
 
 func TestMountCommand(t *testing.T) {
 	r := newRig(t, map[string]string{"mount": `[ -d "$6" ] && stat -c %a "$6" >"${0%/*}/mode"`})
-	dir, _, err := r.MountReadOnly(t.Context(), r.logger, "mounting disk", "/dev/x y")
+	dir, _, err := r.MountReadOnly(t.Context(), r.logger, "mounting disk", "/dev/x y", "auto")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ INFO     : op(1): [finished] mounting disk
 
 func TestMountFails(t *testing.T) {
 	r := newRig(t, map[string]string{"mount": "echo 'wrong fs type' >&2; exit 32"})
-	_, unmount, err := r.MountReadOnly(t.Context(), r.logger, "mounting disk", "/dev/x")
+	_, unmount, err := r.MountReadOnly(t.Context(), r.logger, "mounting disk", "/dev/x", "auto")
 	if err == nil || !strings.HasPrefix(err.Error(), "exit status 32: Cmd: ") || unmount != nil {
 		t.Errorf("error %v", err)
 	}
@@ -148,7 +148,7 @@ func TestMountCancelled(t *testing.T) {
 	r := newRig(t, map[string]string{"mount": "sleep 600"})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, _, err := r.MountReadOnly(ctx, r.logger, "mounting disk", "/dev/x"); err == nil {
+	if _, _, err := r.MountReadOnly(ctx, r.logger, "mounting disk", "/dev/x", "auto"); err == nil {
 		t.Error("no error")
 	}
 	if r.left(t) != 0 || strings.Join(r.calls, " ") != "detach" {
@@ -159,7 +159,7 @@ func TestMountCancelled(t *testing.T) {
 func TestUnmountAfterCancel(t *testing.T) {
 	r := newRig(t, map[string]string{"mount": "exit 0", "mountpoint": "exit 1"}, unix.EBUSY)
 	ctx, cancel := context.WithCancel(t.Context())
-	_, unmount, err := r.MountReadOnly(ctx, r.logger, "mounting disk", "/dev/x")
+	_, unmount, err := r.MountReadOnly(ctx, r.logger, "mounting disk", "/dev/x", "auto")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestRealFileSystem(t *testing.T) {
 
 	var log bytes.Buffer
 	l := oplog.New(oplog.StdoutHandler(&log), nil)
-	dir, unmount, err := MountReadOnly(t.Context(), l, &exec.Runner{}, "mounting disk", device)
+	dir, unmount, err := MountReadOnly(t.Context(), l, &exec.Runner{}, "mounting disk", device, "auto")
 	if err != nil {
 		t.Skipf("mounting is not possible here: %v", err)
 	}

@@ -8,12 +8,9 @@
 package aws
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -33,11 +30,7 @@ const (
 	tokenHeader  = "X-Aws-Ec2-Metadata-Token"
 	userDataPath = "/2019-10-01/user-data"
 
-	// headStart is how long the IPv4 endpoint may take before the IPv6 one is tried as well.
-	headStart = 2 * time.Second
-
-	largestToken    = 64 << 10
-	largestUserData = 64 << 20 // unpacked
+	largestToken = 64 << 10
 )
 
 // Fetch gives the user data. None is an empty result.
@@ -45,12 +38,8 @@ func Fetch(ctx context.Context, env *providers.Env) (providers.Result, error) {
 	if env.Fetcher.IsOffline() {
 		return providers.Result{}, resource.ErrNeedNet
 	}
-	c := client{env: env, head: headStart, v4: endpointIPv4, v6: endpointIPv6}
+	c := client{env: env, head: providers.HeadStart, v4: endpointIPv4, v6: endpointIPv6}
 	raw, err := c.userData(ctx)
-	if err != nil {
-		return providers.Result{}, err
-	}
-	raw, err = unpack(raw, largestUserData)
 	return providers.Result{Raw: raw}, err
 }
 
@@ -83,7 +72,7 @@ func (c *client) userData(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	raw, err := c.get(ctx, userDataPath)
-	if statusOf(err) == http.StatusUnauthorized && c.token != "" {
+	if providers.StatusOf(err) == http.StatusUnauthorized && c.token != "" {
 		// The token has run out: a new one, once.
 		if err := c.authenticate(ctx); err != nil {
 			return nil, err
@@ -93,7 +82,7 @@ func (c *client) userData(ctx context.Context) ([]byte, error) {
 	switch {
 	case errors.Is(err, resource.ErrNotFound):
 		return nil, nil
-	case statusOf(err) == http.StatusForbidden:
+	case providers.StatusOf(err) == http.StatusForbidden:
 		return nil, turnedOff(err)
 	}
 	return raw, err
@@ -108,105 +97,45 @@ func (c *client) get(ctx context.Context, path string) ([]byte, error) {
 	return raw, err
 }
 
-// answer is what one endpoint said to the request for a token.
-type answer struct {
-	endpoint string
-	token    string
-	err      error
-	held     *heldLog // lines that nobody has seen yet
-}
-
-// decides tells whether to wait no longer for another endpoint: this one has
-// answered, be it with a refusal, or the time for the fetch is over.
-func (a answer) decides() bool {
-	return a.err == nil || statusOf(a.err) != 0 || errors.Is(a.err, resource.ErrTimeout)
-}
-
 // authenticate asks for a session token: at the IPv4 endpoint, and, when that
 // is silent for a while, at the IPv6 one too. The first that answers is used
 // from then on.
 func (c *client) authenticate(ctx context.Context) error {
-	a := c.race(ctx, c.endpoints())
-	if c.endpoint == "" {
-		c.endpoint = a.endpoint
-	}
-	switch {
-	case errors.Is(a.err, resource.ErrNotFound):
-		c.env.Log.Info("IMDSv2 service is unavailable; falling back to IMDSv1")
-		c.token = ""
-		return nil
-	case statusOf(a.err) == http.StatusForbidden:
-		return turnedOff(a.err)
-	case a.err != nil:
-		return fmt.Errorf("asking the instance metadata service for a token: %w", a.err)
-	}
-	c.token = a.token
-	return nil
-}
-
-// race asks the endpoints, each a head start after the one before it, and gives
-// the answer of the first that has one. When it returns, the others are stopped.
-func (c *client) race(ctx context.Context, endpoints []string) answer {
+	endpoints := c.endpoints()
 	if c.endpoint != "" {
 		endpoints = []string{c.endpoint}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	answers := make(chan answer, len(endpoints))
-	for i, e := range endpoints {
-		go func() {
-			select {
-			case <-time.After(time.Duration(i) * c.head):
-				answers <- c.askToken(ctx, e, i > 0)
-			case <-ctx.Done():
-				answers <- answer{endpoint: e, err: ctx.Err()}
-			}
-		}()
+	a := providers.FirstEndpoint(ctx, c.env.Log, c.head, endpoints, c.askToken)
+	c.endpoint = a.Endpoint
+	switch {
+	case errors.Is(a.Err, resource.ErrNotFound):
+		c.env.Log.Info("IMDSv2 service is unavailable; falling back to IMDSv1")
+		c.token = ""
+		return nil
+	case providers.StatusOf(a.Err) == http.StatusForbidden:
+		return turnedOff(a.Err)
+	case a.Err != nil:
+		return fmt.Errorf("asking the instance metadata service for a token: %w", a.Err)
 	}
-	best := <-answers
-	for n := 1; n < len(endpoints); n++ {
-		if best.decides() {
-			cancel()
-		}
-		if next := <-answers; next.decides() && !best.decides() {
-			best = next
-		}
-	}
-	cancel()
-	if best.held != nil {
-		best.held.release()
-	}
-	return best
+	c.token = a.Value
+	return nil
 }
 
-// askToken asks one endpoint. The lines of a quiet request are held back: on
-// nearly every machine it is IPv4 that answers, and then they only confuse.
-func (c *client) askToken(ctx context.Context, endpoint string, quiet bool) answer {
-	a := answer{endpoint: endpoint}
-	log := c.env.Log
-	if quiet {
-		a.held = &heldLog{to: log}
-		log = a.held
-	}
+func (c *client) askToken(ctx context.Context, log resource.Log, endpoint string) (string, error) {
 	raw, _, err := c.env.Fetcher.Bytes(ctx, log, resource.Request{
 		URL:     endpoint + tokenPath,
 		Method:  http.MethodPut,
 		Headers: http.Header{ttlHeader: {tokenTTL}},
 		Limit:   largestToken,
 	})
-	a.token, a.err = strings.TrimSpace(string(raw)), err
-	if err == nil && a.token == "" {
-		a.err = errors.New("the answer is empty")
+	if err != nil {
+		return "", err
 	}
-	return a
-}
-
-// statusOf gives the HTTP status that a fetch failed with, 0 where it was something else.
-func statusOf(err error) int {
-	var status *resource.StatusError
-	if errors.As(err, &status) {
-		return status.Code
+	token := strings.TrimSpace(string(raw))
+	if token == "" {
+		return "", errors.New("the answer is empty")
 	}
-	return 0
+	return token, nil
 }
 
 func turnedOff(err error) error {
@@ -215,23 +144,4 @@ func turnedOff(err error) error {
 		Hint: "turn the instance metadata service on (HttpEndpoint=enabled) and raise its hop limit, or put the config on the image or the kernel command line",
 		Err:  fmt.Errorf("the instance metadata service refuses requests: it is turned off for this instance: %w", err),
 	}
-}
-
-// unpack undoes gzip, which the size limit of user data makes people use.
-func unpack(raw []byte, limit int64) ([]byte, error) {
-	if !bytes.HasPrefix(raw, []byte{0x1f, 0x8b, 0x08}) {
-		return raw, nil
-	}
-	z, err := gzip.NewReader(bytes.NewReader(raw))
-	if err != nil {
-		return nil, fmt.Errorf("user data is not whole gzip: %w", err)
-	}
-	out, err := io.ReadAll(io.LimitReader(z, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("user data is not whole gzip: %w", err)
-	}
-	if int64(len(out)) > limit {
-		return nil, fmt.Errorf("user data unpacks to more than %d bytes", limit)
-	}
-	return out, nil
 }

@@ -3,8 +3,6 @@
 package aws
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -36,22 +34,8 @@ func newEnv(endpoint string) (*providers.Env, *logs.Lines) {
 
 const userData = `{"ignition":{"version":"3.3.0"}}`
 
-func zipped(t *testing.T, raw []byte) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	if _, err := z.Write(raw); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
 func TestFetch(t *testing.T) {
 	const token, data = "PUT /latest/api/token", "GET /2019-10-01/user-data"
-	packed := zipped(t, []byte(userData))
 	for _, row := range []struct {
 		name  string
 		opts  imds.Options
@@ -72,11 +56,6 @@ func TestFetch(t *testing.T) {
 		{name: "no token service, no user data", opts: imds.Options{TokenStatus: 404}, paths: []string{token, data}},
 		{name: "bad request for a token", opts: imds.Options{UserData: []byte(userData), TokenStatus: 400},
 			err: "asking the instance metadata service for a token", is: resource.ErrFailed, paths: []string{token}},
-		{name: "gzip", opts: imds.Options{UserData: packed}, want: userData, paths: []string{token, data}},
-		{name: "cut gzip", opts: imds.Options{UserData: packed[:len(packed)-5]}, err: "user data is not whole gzip", paths: []string{token, data}},
-		{name: "gzip head alone", opts: imds.Options{UserData: packed[:4]}, err: "user data is not whole gzip", paths: []string{token, data}},
-		{name: "gzip with a wrong checksum", opts: imds.Options{UserData: append(slices.Clone(packed[:len(packed)-8]), 1, 2, 3, 4, 5, 6, 7, 8)}, err: "user data is not whole gzip", paths: []string{token, data}},
-		{name: "not quite gzip", opts: imds.Options{UserData: []byte("\x1f\x8b")}, want: "\x1f\x8b", paths: []string{token, data}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			service := imds.New(row.opts)
@@ -204,7 +183,6 @@ func TestSecrets(t *testing.T) {
 		bodies   []string
 	}{
 		{"success", []int{200, 200}, []string{token, "DATA-SECRET"}},
-		{"bad gzip", []int{200, 200}, []string{token, data}},
 		{"refused user data", []int{200, 403}, []string{token, data}},
 		{"bad request with a body", []int{200, 400}, []string{token, data}},
 		{"token refused with a body", []int{403}, []string{token}},
@@ -396,14 +374,4 @@ func TestRaceCancelled(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	waitFor(t, gone4)
-}
-
-func TestUnpackLimit(t *testing.T) {
-	const limit = 1 << 10
-	if raw, err := unpack(zipped(t, make([]byte, limit)), limit); err != nil || len(raw) != limit {
-		t.Errorf("%d bytes, %v", len(raw), err)
-	}
-	if _, err := unpack(zipped(t, make([]byte, limit+1)), limit); err == nil || !strings.Contains(err.Error(), "more than 1024 bytes") {
-		t.Errorf("error %v", err)
-	}
 }

@@ -9,11 +9,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/url"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -21,7 +19,6 @@ import (
 	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/providers"
 	"firstboot.dev/ignition/internal/resource"
-	"golang.org/x/sys/unix"
 )
 
 // patience is how long, and how often, a device is looked for.
@@ -129,12 +126,12 @@ func fetchDevice(ctx context.Context, env *providers.Env, o options, wait patien
 		}
 		return providers.Result{}, err
 	}
-	dir, unmount, err := env.Mount(ctx, "mounting disk", device)
+	dir, unmount, err := env.Mount(ctx, "mounting disk", device, "auto")
 	if err != nil {
 		return providers.Result{}, err
 	}
 	defer unmount()
-	raw, err := readInside(dir, o.path)
+	raw, err := providers.ReadInside(dir, o.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return providers.Result{}, fmt.Errorf("config file %q not found on device %q", o.path, o.device)
 	}
@@ -153,29 +150,4 @@ func waitFor(ctx context.Context, log resource.Log, device string, interval time
 			return ctx.Err()
 		}
 	}
-}
-
-// readInside reads a file of a mounted filesystem. The mount is the root of
-// what is looked up: neither ".." nor a symlink on the medium leads out of it.
-func readInside(dir, name string) ([]byte, error) {
-	root, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	fd, err := unix.Openat2(int(root.Fd()), path.Clean("/"+name), &how)
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
-	}
-	f := os.NewFile(uintptr(fd), name)
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("not a regular file")}
-	}
-	return io.ReadAll(f)
 }

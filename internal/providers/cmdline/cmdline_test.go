@@ -210,7 +210,7 @@ func TestDevice(t *testing.T) {
 			env.Fetcher = env.Fetcher.Offline() // a device needs no network
 			env.LabelDir = labels
 			mounts, unmounts := 0, 0
-			env.Mount = func(ctx context.Context, desc, device string) (string, func(), error) {
+			env.Mount = func(ctx context.Context, desc, device, _ string) (string, func(), error) {
 				mounts++
 				if _, limited := ctx.Deadline(); !limited || desc != "mounting disk" || device != filepath.Join(labels, row.device) {
 					t.Errorf("mount %q of %q, with a deadline: %v", desc, device, limited)
@@ -250,7 +250,7 @@ func TestDeviceLate(t *testing.T) {
 	env, log := newEnv("ignition.config.device=LATE ignition.config.path=c.ign")
 	env.LabelDir = t.TempDir()
 	dir := medium(t)
-	env.Mount = func(context.Context, string, string) (string, func(), error) { return dir, func() {}, nil }
+	env.Mount = func(context.Context, string, string, string) (string, func(), error) { return dir, func() {}, nil }
 	var made atomic.Bool
 	timer := time.AfterFunc(30*time.Millisecond, func() {
 		made.Store(os.WriteFile(filepath.Join(env.LabelDir, "LATE"), nil, 0o600) == nil)
@@ -272,7 +272,7 @@ func TestDeviceMountFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken := errors.New("wrong fs type")
-	env.Mount = func(context.Context, string, string) (string, func(), error) { return "", nil, broken }
+	env.Mount = func(context.Context, string, string, string) (string, func(), error) { return "", nil, broken }
 	if _, err := Fetch(t.Context(), env); !errors.Is(err, broken) {
 		t.Errorf("error %v, want %v", err, broken)
 	}

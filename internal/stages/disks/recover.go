@@ -71,7 +71,7 @@ func (s *stage) keyOn(log *oplog.Logger, device, name string) []byte {
 	if err != nil || !slices.Contains([]string{"ext4", "xfs", "btrfs"}, found.Type) {
 		return nil
 	}
-	dir, unmount, err := mounts.MountReadOnly(s.ctx, log, s.Runner, fmt.Sprintf("looking for the key of %q on %q", name, device), device)
+	dir, unmount, err := mounts.MountReadOnly(s.ctx, log, s.Runner, fmt.Sprintf("looking for the key of %q on %q", name, device), device, "auto")
 	if err != nil {
 		return nil
 	}
