@@ -52,11 +52,9 @@ type Answer[T any] struct {
 	held *heldLog // lines that nobody has seen yet
 }
 
-// decides tells whether to wait no longer for another endpoint: this one has
-// answered, be it with a refusal, or the time for the fetch is over.
-func (a Answer[T]) decides() bool {
-	return a.Err == nil || StatusOf(a.Err) != 0 || errors.Is(a.Err, resource.ErrTimeout)
-}
+// decides tells whether to wait no longer for another endpoint: a fetch goes on
+// by itself until it has an answer or its time is over.
+func (a Answer[T]) decides() bool { return !errors.Is(a.Err, context.Canceled) }
 
 // FirstEndpoint asks the endpoints of one service, each a head start after the
 // one before it, and gives the answer of the first that has one. The lines of
