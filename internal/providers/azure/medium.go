@@ -28,23 +28,26 @@ const (
 	cdromDriveStatus = 0x5326 // ioctl CDROM_DRIVE_STATUS
 	discOK           = 4      // its answer for a readable disc
 
-	usualLook = time.Second      // between looks for the medium
-	usualTell = 10 * time.Second // between lines about that
+	usualRound = time.Second      // between looks for the medium
+	usualTell  = 10 * time.Second // between lines about that
 )
+
+var errNoList = errors.New("listing block devices")
 
 // medium is the CD-ROM that a machine is provisioned with.
 type medium struct {
 	env    *providers.Env
 	types  []string                         // of filesystem, tried in this order
 	status func(device string) (int, error) // of a CD-ROM drive
-	look1  time.Duration
+	limit  time.Duration                    // for it to appear, 0 = none
+	round  time.Duration
 	tell   time.Duration
 
 	not map[string]bool // devices that are not the medium for sure
 }
 
 func newMedium(env *providers.Env, types ...string) *medium {
-	return &medium{env: env, types: types, status: driveStatus, look1: usualLook, tell: usualTell, not: map[string]bool{}}
+	return &medium{env: env, types: types, status: driveStatus, limit: env.DriveWait(), round: usualRound, tell: usualTell, not: map[string]bool{}}
 }
 
 // driveStatus asks a drive for its state. A device that is no CD-ROM drive does
@@ -60,24 +63,26 @@ func driveStatus(device string) (int, error) {
 
 // customData waits for the medium and gives the config on it, empty for none.
 func (m *medium) customData(ctx context.Context) ([]byte, error) {
-	limit := m.env.DriveWait()
 	start := time.Now()
 	said := start
 	for {
 		raw, found, err := m.look(ctx)
-		if found && err == nil {
+		switch {
+		case found && err == nil:
 			return raw, nil
+		case errors.Is(err, errNoList):
+			return nil, err
 		}
 		now := time.Now()
-		if limit > 0 && now.Sub(start) >= limit {
-			return nil, errors.Join(fmt.Errorf("the provisioning medium, a CD-ROM with the file %s, %w within %v", environmentFile, providers.ErrNoDrive, limit), err)
+		if m.limit > 0 && now.Sub(start) >= m.limit {
+			return nil, errors.Join(fmt.Errorf("the provisioning medium, a CD-ROM with the file %s, %w within %v", environmentFile, providers.ErrNoDrive, m.limit), err)
 		}
 		if now.Sub(said) >= m.tell {
 			said = now
 			m.env.Log.Info("waiting for the provisioning medium for %d s now", int(now.Sub(start).Seconds()))
 		}
 		select {
-		case <-time.After(m.look1):
+		case <-time.After(m.round):
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -89,7 +94,7 @@ func (m *medium) customData(ctx context.Context) ([]byte, error) {
 func (m *medium) look(ctx context.Context) (raw []byte, found bool, err error) {
 	entries, err := os.ReadDir(filepath.Join(m.env.SysDir, "class/block"))
 	if err != nil {
-		return nil, false, err
+		return nil, false, fmt.Errorf("%w: %w", errNoList, err)
 	}
 	var errs []error
 	for _, e := range entries {
