@@ -276,19 +276,28 @@ func (w *watchedBody) Read(b []byte) (int, error) {
 }
 
 func (w *watchedBody) tell(now time.Time, n int64) {
-	const mib = 1 << 20
 	h := w.fetch
-	got := h.out.raw + n
-	rate := float64(got-w.from) / mib / now.Sub(w.start).Seconds()
-	of := ""
-	if h.length > 0 {
-		of = fmt.Sprintf(" of %.1f", float64(h.length)/mib)
-	}
-	text := fmt.Sprintf("%s %s: %.1f%s MiB so far, %.1f MiB/s", h.method, h.shown, float64(got)/mib, of, rate)
+	text := fmt.Sprintf("%s %s: %s", h.method, h.shown, progress(h.out.raw+n, w.from, h.length, now.Sub(w.start)))
 	h.log.Info("%s", text)
 	if p := h.shared.opts.Progress; p != nil {
 		p(text)
 	}
+}
+
+// progress tells how far a download is that stands at got of length bytes (-1 =
+// not known), having begun at from.
+func progress(got, from, length int64, took time.Duration) string {
+	const mib = 1 << 20
+	rate := float64(got-from) / took.Seconds() // bytes per second
+	if length <= 0 {
+		return fmt.Sprintf("%.1f MiB so far, %.1f MiB/s", float64(got)/mib, rate/mib)
+	}
+	end := ""
+	const foreseen = 100 * 3600 // seconds
+	if rest := float64(length-got) / rate; got < length && rest < foreseen {
+		end = fmt.Sprintf(", %v to go", time.Duration(max(rest, 1))*time.Second)
+	}
+	return fmt.Sprintf("%.1f of %.1f MiB so far, %.1f MiB/s%s", float64(got)/mib, float64(length)/mib, rate/mib, end)
 }
 
 // warnOfClock says once that a certificate may be refused because the machine's

@@ -775,3 +775,24 @@ func TestConnectionsAreKept(t *testing.T) {
 		t.Errorf("%d connections for downloads one after the other, want 1", n)
 	}
 }
+
+func TestProgressText(t *testing.T) {
+	const mib = 1 << 20
+	for _, row := range []struct {
+		got, from, length int64
+		took              time.Duration
+		want              string
+	}{
+		{got: 10 * mib, length: -1, took: 10 * time.Second, want: "10.0 MiB so far, 1.0 MiB/s"},
+		{got: 10 * mib, length: 40 * mib, took: 10 * time.Second, want: "10.0 of 40.0 MiB so far, 1.0 MiB/s, 30s to go"},
+		{got: 10 * mib, from: 5 * mib, length: 40 * mib, took: 10 * time.Second, want: "10.0 of 40.0 MiB so far, 0.5 MiB/s, 1m0s to go"},
+		{got: 39 * mib, length: 40 * mib, took: 10 * time.Second, want: "39.0 of 40.0 MiB so far, 3.9 MiB/s, 1s to go"},
+		{got: 40 * mib, length: 40 * mib, took: 10 * time.Second, want: "40.0 of 40.0 MiB so far, 4.0 MiB/s"},
+		{got: 0, length: 40 * mib, took: 10 * time.Second, want: "0.0 of 40.0 MiB so far, 0.0 MiB/s"},
+		{got: 1, length: 1 << 40, took: 1000 * time.Hour, want: "0.0 of 1048576.0 MiB so far, 0.0 MiB/s"},
+	} {
+		if got := progress(row.got, row.from, row.length, row.took); got != row.want {
+			t.Errorf("got %q, want %q", got, row.want)
+		}
+	}
+}
