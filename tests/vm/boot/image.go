@@ -191,6 +191,14 @@ func (d *Disk) Put(t *testing.T, label, name, content string) {
 	}
 }
 
+// Remove removes a file while no machine runs.
+func (d *Disk) Remove(t *testing.T, label, name string) {
+	t.Helper()
+	if _, err := d.tool(label, []string{"mdel", "::" + name}, "rm "+name); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Get reads a file while no machine runs; ok is false when it is not there.
 func (d *Disk) Get(t *testing.T, label, name string) (content string, ok bool) {
 	t.Helper()

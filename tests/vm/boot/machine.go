@@ -34,11 +34,14 @@ type Machine struct {
 	FwCfg     map[string]string // firmware configuration: content by name
 	Metadata  string            // host:port of what the guest finds at http://169.254.169.254
 	NoNetwork bool              // no network card at all
-	LinkDown  bool              // the card has no link until Link is called
-	TPM       string            // folder of the state of a TPM 2.0; "" = no TPM
-	Append    string            // kernel arguments; without firmware and boot loader then
-	Dir       string            // for logs
-	Name      string            // of this run, in the names of its logs
+	IdleCard  bool              // a second card, which comes first and never has a link
+	// NetworkOptions are more options of QEMU's user network, e.g. ",ipv4=off".
+	NetworkOptions string
+	LinkDown       bool   // the card has no link until Link is called
+	TPM            string // folder of the state of a TPM 2.0; "" = no TPM
+	Append         string // kernel arguments; without firmware and boot loader then
+	Dir            string // for logs
+	Name           string // of this run, in the names of its logs
 }
 
 // Guest is a machine that runs.
@@ -75,7 +78,10 @@ func (m Machine) Start(t *testing.T) *Guest {
 		t.Fatal(err)
 	}
 	if m.LinkDown {
-		g.Link(false)
+		g.Link("card", false)
+	}
+	if m.IdleCard {
+		g.Link("idle", false)
 	}
 	t.Cleanup(func() {
 		g.Kill()
@@ -157,7 +163,10 @@ func (m Machine) network(g *Guest) ([]string, error) {
 	}
 	g.ssh = l.Addr().(*net.TCPAddr).Port
 	l.Close()
-	dev := fmt.Sprintf("user,id=n,hostfwd=tcp:127.0.0.1:%d-:22", g.ssh)
+	dev := fmt.Sprintf("user,id=n,hostfwd=tcp:127.0.0.1:%d-:22%s", g.ssh, m.NetworkOptions)
+	if strings.Contains(m.NetworkOptions, "ipv4=off") {
+		dev = "user,id=n" + m.NetworkOptions
+	}
 	if m.Metadata != "" {
 		relay := filepath.Join(m.Dir, "relay")
 		if out, err := exec.Command("go", "build", "-o", relay, "./relay").CombinedOutput(); err != nil {
@@ -165,7 +174,11 @@ func (m Machine) network(g *Guest) ([]string, error) {
 		}
 		dev += fmt.Sprintf(",net=169.254.0.0/16,guestfwd=tcp:169.254.169.254:80-cmd:%s %s", relay, m.Metadata)
 	}
-	return []string{"-netdev", dev, "-device", "virtio-net-pci,netdev=n,id=card,romfile="}, nil
+	var idle []string
+	if m.IdleCard {
+		idle = []string{"-netdev", "hubport,id=h,hubid=0", "-device", "virtio-net-pci,netdev=h,id=idle,addr=0xf,romfile="}
+	}
+	return append(idle, "-netdev", dev, "-device", "virtio-net-pci,netdev=n,id=card,addr=0x10,romfile="), nil
 }
 
 func (m Machine) tpm(g *Guest, socket string) ([]string, error) {
@@ -381,8 +394,8 @@ func (g *Guest) SSH(user, key, command string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// Link plugs the network cable in or out.
-func (g *Guest) Link(up bool) {
+// Link plugs the network cable of a card in or out.
+func (g *Guest) Link(card string, up bool) {
 	g.t.Helper()
 	word := map[bool]string{true: "on", false: "off"}[up]
 	var conn net.Conn
@@ -396,7 +409,7 @@ func (g *Guest) Link(up bool) {
 		}
 	}
 	defer conn.Close()
-	if _, err := fmt.Fprintf(conn, "set_link card %s\n", word); err != nil {
+	if _, err := fmt.Fprintf(conn, "set_link %s %s\n", card, word); err != nil {
 		g.t.Fatal(err)
 	}
 	// The command is done when the next prompt comes.

@@ -4,19 +4,12 @@ package boot
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha512"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -26,6 +19,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"firstboot.dev/ignition/tests/certs"
 )
 
 // directArguments are those of the image's GRUB, for a boot without it.
@@ -126,32 +121,12 @@ func TestNewLayout(t *testing.T) {
 	}
 }
 
-// authority is a CA of our own and a server certificate for addresses.
-func authority(t *testing.T, addresses ...string) (ca string, server tls.Certificate) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	for _, a := range addresses {
-		tmpl.IPAddresses = append(tmpl.IPAddresses, net.ParseIP(a))
-	}
-	raw, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})), tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key}
-}
-
 // TestLateNetwork: a merged config and a file over TLS with a CA of the config,
 // while the cable is out for half a minute.
 func TestLateNetwork(t *testing.T) {
 	needGate(t, true)
-	ca, cert := authority(t, "10.0.2.2")
+	ca := certs.New(t, "test CA")
+	cert := ca.Issue(t, time.Time{}, "10.0.2.2")
 	body := "fetched over TLS\n"
 	var child string
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
@@ -175,14 +150,14 @@ func TestLateNetwork(t *testing.T) {
 	r.flag("qemu")
 	r.LinkDown = true
 	r.FwCfg = map[string]string{"opt/com.coreos/config": `{"ignition":{"version":"3.4.0","config":{"merge":[{"source":"` + base + `/child.ign"}]},
- "security":{"tls":{"certificateAuthorities":[{"source":"data:;base64,` + base64.StdEncoding.EncodeToString([]byte(ca)) + `"}]}}}}`}
+ "security":{"tls":{"certificateAuthorities":[{"source":"data:;base64,` + base64.StdEncoding.EncodeToString([]byte(ca.PEM)) + `"}]}}}}`}
 	g := r.boot("first")
 	g.Wait(`Starting .*Ignition \(fetch\)`, bootTime)
 	time.Sleep(30 * time.Second)
 	if strings.Contains(g.Console(), "Finished ignition-fetch.service") {
 		t.Error("the fetch stage ended without a network")
 	}
-	g.Link(true)
+	g.Link("card", true)
 	g.Login(bootTime)
 	want(t, g, "hostname; cat /etc/fetched", "late\nfetched over TLS")
 	want(t, g, "journalctl -b -t ignition -o cat --no-pager | grep -c 'Stage: fetch$'", "1")
