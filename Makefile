@@ -52,6 +52,9 @@ fuzz: ## Runs every fuzz target for FUZZTIME (60s) each.
 golden: ## Rewrites the golden files; read the diff before you commit it.
 	scripts/golden
 
+test-net: ## Runs the tests against real servers, in network namespaces (Debian; root installs what is missing). RUN=regexp chooses.
+	@scripts/test-net
+
 test-vm: ## Runs the tests that need disks in an emulated machine (Debian; root installs what is missing). RUN=regexp chooses.
 	@scripts/test-vm
 
@@ -96,4 +99,4 @@ deb:
 clean: ## Removes what make built.
 	rm -rf bin
 
-.PHONY: help build build-all test test-vm test-vm-all race lint check fuzz golden bench bench-compare size demo boot-demo docs install deb clean
+.PHONY: help build build-all test test-net test-vm test-vm-all race lint check fuzz golden bench bench-compare size demo boot-demo docs install deb clean

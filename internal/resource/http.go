@@ -24,6 +24,7 @@ const (
 	firstPause    = 200 * time.Millisecond
 	longestPause  = 5 * time.Second
 	progressEvery = 10 * time.Second
+	headway       = 16 << 10 // bytes of one attempt that make its end no further failure
 )
 
 // errIdle ends a read that gets nothing for too long.
@@ -42,8 +43,10 @@ func fetchHTTP(ctx context.Context, f *Fetcher, log Log, r Request, out *pipelin
 		total, cancel = context.WithTimeout(ctx, f.total)
 		defer cancel()
 	}
+	failures := 0 // in a row
 	for n := 1; ; n++ {
 		log.Info("%s %s: attempt #%d", h.method, h.shown, n)
+		had := h.out.raw
 		err := h.attempt(total)
 		if err == nil {
 			return nil
@@ -58,9 +61,13 @@ func fetchHTTP(ctx context.Context, f *Fetcher, log Log, r Request, out *pipelin
 		if !again.said {
 			log.Info("%s error: %v", h.method, again.err)
 		}
+		if h.out.raw-had >= headway {
+			failures = 0 // a download that is cut again and again gets on all the same
+		}
+		failures++
 		if total.Err() == nil {
 			h.warnOfClock(again.err)
-			_ = f.shared.opts.sleep(total, pause(n, again.after))
+			_ = f.shared.opts.sleep(total, pause(failures, again.after))
 		}
 		switch {
 		case ctx.Err() != nil:
