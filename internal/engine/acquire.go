@@ -68,6 +68,7 @@ func (r *run) settle(ctx context.Context, user *config.Config) error {
 	if err := r.origins.save(originsFile(r.StateFile)); err != nil {
 		r.Log.Warning("errors of later stages will have no line numbers: %v", err)
 	}
+	r.state.ProviderConfig = nil // the cache has it
 	return writeCache(r.ConfigCache, *user)
 }
 
@@ -97,15 +98,18 @@ func (r *run) fromSources(ctx context.Context) (config.Config, error) {
 	sources := []source{
 		{"cmdline", cmdline.Fetch},
 		{"system", system.Fetch},
-		{r.Platform.provider.Name, r.Platform.provider.Fetch},
+		{r.Platform.provider.Name, r.fromPlatform},
 	}
-	for _, s := range sources {
+	for i, s := range sources {
 		res, err := s.fetch(ctx, r.env)
 		if errors.Is(err, providers.ErrNoProvider) {
 			continue
 		}
 		if err != nil {
 			return config.Config{}, err
+		}
+		if i < len(sources)-1 {
+			res.Files = r.platformFiles(ctx)
 		}
 		r.state.ProviderOutputFiles = res.Files
 		if res.Raw, err = providers.Unpack(res.Raw); err != nil {
@@ -121,6 +125,33 @@ func (r *run) fromSources(ctx context.Context) (config.Config, error) {
 		return newRenderer(r).render(ctx, cfg)
 	}
 	return config.Config{}, providers.ErrNoProvider
+}
+
+// fromPlatform asks the platform, unless an earlier stage did and the platform
+// gives its config only once.
+func (r *run) fromPlatform(ctx context.Context, env *providers.Env) (providers.Result, error) {
+	if len(r.state.ProviderConfig) > 0 {
+		return providers.Result{Raw: r.state.ProviderConfig, Files: r.state.ProviderOutputFiles}, nil
+	}
+	res, err := r.Platform.provider.Fetch(ctx, env)
+	if err == nil && res.Once {
+		r.state.ProviderConfig = res.Raw
+	}
+	return res, err
+}
+
+// platformFiles gives the platform's files where the config is not its own.
+// They are not what a boot must fail for.
+func (r *run) platformFiles(ctx context.Context) []config.File {
+	files := r.Platform.provider.Files
+	if files == nil || len(r.state.ProviderOutputFiles) > 0 {
+		return r.state.ProviderOutputFiles
+	}
+	list, err := files(ctx, r.env)
+	if err != nil {
+		r.Log.Warning("failed to fetch the files of platform %q: %v", r.Platform.Name, err)
+	}
+	return list
 }
 
 func (r *run) providerEnv() *providers.Env {

@@ -14,6 +14,7 @@ import (
 	"firstboot.dev/ignition/internal/providers"
 	"firstboot.dev/ignition/internal/providers/akamai"
 	"firstboot.dev/ignition/internal/providers/aliyun"
+	"firstboot.dev/ignition/internal/providers/applehv"
 	"firstboot.dev/ignition/internal/providers/aws"
 	"firstboot.dev/ignition/internal/providers/azure"
 	"firstboot.dev/ignition/internal/providers/cloudstack"
@@ -22,10 +23,12 @@ import (
 	"firstboot.dev/ignition/internal/providers/file"
 	"firstboot.dev/ignition/internal/providers/gcp"
 	"firstboot.dev/ignition/internal/providers/hetzner"
+	"firstboot.dev/ignition/internal/providers/hyperv"
 	"firstboot.dev/ignition/internal/providers/ibmcloud"
 	"firstboot.dev/ignition/internal/providers/kubevirt"
 	"firstboot.dev/ignition/internal/providers/metal"
 	"firstboot.dev/ignition/internal/providers/nutanix"
+	"firstboot.dev/ignition/internal/providers/nvidiabluefield"
 	"firstboot.dev/ignition/internal/providers/openstack"
 	"firstboot.dev/ignition/internal/providers/oraclecloud"
 	"firstboot.dev/ignition/internal/providers/outscale"
@@ -35,13 +38,17 @@ import (
 	"firstboot.dev/ignition/internal/providers/qemu"
 	"firstboot.dev/ignition/internal/providers/scaleway"
 	"firstboot.dev/ignition/internal/providers/upcloud"
+	"firstboot.dev/ignition/internal/providers/virtualbox"
+	"firstboot.dev/ignition/internal/providers/vmware"
 	"firstboot.dev/ignition/internal/providers/vultr"
+	"firstboot.dev/ignition/internal/providers/zvm"
 )
 
 // table lists the platforms, sorted by id.
 var table = []providers.Provider{
 	{Name: "akamai", NeedsNetwork: true, Fetch: akamai.Fetch},
 	{Name: "aliyun", NeedsNetwork: true, Fetch: aliyun.Fetch},
+	{Name: "applehv", Fetch: applehv.Fetch},
 	{Name: "aws", NeedsNetwork: true, Fetch: aws.Fetch},
 	{Name: "azure", NeedsNetwork: true, Fetch: azure.Fetch},
 	{Name: "azurestack", Fetch: azure.FetchStack},
@@ -52,10 +59,12 @@ var table = []providers.Provider{
 	{Name: "file", Fetch: file.Fetch},
 	{Name: "gcp", NeedsNetwork: true, Fetch: gcp.Fetch},
 	{Name: "hetzner", NeedsNetwork: true, Fetch: hetzner.Fetch},
+	{Name: "hyperv", Fetch: hyperv.Fetch, Files: hyperv.Files},
 	{Name: "ibmcloud", Fetch: ibmcloud.Fetch},
 	{Name: "kubevirt", Fetch: kubevirt.Fetch},
 	{Name: "metal", Fetch: metal.Fetch},
 	{Name: "nutanix", Fetch: nutanix.Fetch},
+	{Name: "nvidiabluefield", Fetch: nvidiabluefield.Fetch},
 	{Name: "openstack", NeedsNetwork: true, Fetch: openstack.Fetch},
 	{Name: "oraclecloud", NeedsNetwork: true, Fetch: oraclecloud.Fetch},
 	{Name: "outscale", NeedsNetwork: true, Fetch: outscale.Fetch},
@@ -65,7 +74,10 @@ var table = []providers.Provider{
 	{Name: "qemu", Fetch: qemu.Fetch},
 	{Name: "scaleway", NeedsNetwork: true, Fetch: scaleway.Fetch},
 	{Name: "upcloud", NeedsNetwork: true, Fetch: upcloud.Fetch},
+	{Name: "virtualbox", Fetch: virtualbox.Fetch, Delete: virtualbox.Delete},
+	{Name: "vmware", Fetch: vmware.Fetch, Delete: vmware.Delete},
 	{Name: "vultr", NeedsNetwork: true, Fetch: vultr.Fetch},
+	{Name: "zvm", Fetch: zvm.Fetch},
 }
 
 // aliases are ids that images pass for a platform of another name. Those that

@@ -93,6 +93,9 @@ func (d Drive) Fetch(ctx context.Context, env *Env, limit time.Duration, seen fu
 			defer cancel()
 		}
 		if err := WaitForDevice(wait, env, configDrive, device); err != nil {
+			if ctx.Err() != nil {
+				err = ctx.Err() // that is not for the drive's being late
+			}
 			return nil, err
 		}
 	}

@@ -50,6 +50,7 @@ type Env struct {
 type Result struct {
 	Raw   []byte
 	Files []config.File // written by the files stage
+	Once  bool          // the platform gives it once per boot: a later stage that fetches again gets this one
 }
 
 // Provider is one row of the platform table.
@@ -57,6 +58,7 @@ type Provider struct {
 	Name         string
 	NeedsNetwork bool
 	Fetch        func(ctx context.Context, env *Env) (Result, error)
+	Files        func(ctx context.Context, env *Env) ([]config.File, error)         // for the files stage, where another source has the config; nil: none
 	Delete       func(ctx context.Context, env *Env) error                          // nil: cannot delete config on this platform
 	Status       func(ctx context.Context, env *Env, stage string, err error) error // nil: no report
 }

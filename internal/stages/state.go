@@ -12,6 +12,7 @@ type State struct {
 	LUKSPersistVolumeKeyFiles map[string]string `json:"luksPersistVolumeKeyFiles"` // file name to data URL
 	NotatedDirectories        []string          `json:"notatedDirectories"`        // made by mount, without the root
 	ProviderOutputFiles       []config.File     `json:"providerOutputFiles"`
+	ProviderConfig            []byte            `json:"providerConfig,omitempty"` // of a platform that gives it once, until it is in the cache
 }
 
 // FetchedConfig records one config that took part.
