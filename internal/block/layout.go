@@ -3,9 +3,9 @@
 package block
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 )
 
 // What sgdisk does by itself.
@@ -44,7 +44,7 @@ func (t Table) Layout() *Layout {
 	if !t.Present || t.Misplaced {
 		l.last = t.Sectors - 2 - l.arraySectors()
 	}
-	slices.SortFunc(l.parts, func(a, b Partition) int { return cmp.Compare(a.Start, b.Start) })
+	sort.Slice(l.parts, func(i, j int) bool { return l.parts[i].Start < l.parts[j].Start })
 	l.align = alignment(t)
 	return l
 }
@@ -186,7 +186,7 @@ func (l *Layout) add(number int, start, size, align int64) (Partition, error) {
 	}
 	p := Partition{Number: number, Start: begin, Size: end - begin + 1}
 	l.parts = append(l.parts, p)
-	slices.SortFunc(l.parts, func(a, b Partition) int { return cmp.Compare(a.Start, b.Start) })
+	sort.Slice(l.parts, func(i, j int) bool { return l.parts[i].Start < l.parts[j].Start })
 	return p, nil
 }
 

@@ -5,12 +5,12 @@ package oplog
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"sort"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -297,7 +297,7 @@ func slowest(records []Record, n int) []Record {
 			out = append(out, rec)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b Record) int { return cmp.Compare(b.Seconds, a.Seconds) })
+	sort.SliceStable(out, func(i, j int) bool { return out[i].Seconds > out[j].Seconds })
 	return out[:min(n, len(out))]
 }
 

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -143,14 +143,12 @@ func (c *chart) addRun(r run) {
 func (c *chart) addLevel(inner map[uint64][]Record, parent uint64, depth int) {
 	records := inner[parent]
 	delete(inner, parent)
-	slices.SortStableFunc(records, func(a, b Record) int {
+	sort.SliceStable(records, func(i, j int) bool {
+		a, b := records[i], records[j]
 		if fa, fb := a.Kind == KindFetch, b.Kind == KindFetch; parent == 0 && fa != fb {
-			if fa {
-				return -1
-			}
-			return 1
+			return fa
 		}
-		return a.Start.Compare(b.Start)
+		return a.Start.Before(b.Start)
 	})
 	for _, rec := range records {
 		label := rec.Desc

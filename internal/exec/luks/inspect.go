@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -166,7 +167,7 @@ func parseMetadata(data []byte) (metadata, error) {
 			md.marks = append(md.marks, mark)
 		}
 	}
-	slices.SortFunc(md.marks, func(a, b Mark) int { return a.token - b.token })
+	sort.Slice(md.marks, func(i, j int) bool { return md.marks[i].token < md.marks[j].token })
 	return md, nil
 }
 

@@ -5,7 +5,7 @@ package mounts
 import (
 	"fmt"
 	"path"
-	"slices"
+	"sort"
 	"strings"
 
 	"firstboot.dev/ignition/internal/config"
@@ -58,7 +58,7 @@ func Plan(filesystems []config.Filesystem, flatcarOEM bool) []Mount {
 		}
 		plan = append(plan, m)
 	}
-	slices.SortStableFunc(plan, func(a, b Mount) int { return depth(a.Path) - depth(b.Path) })
+	sort.SliceStable(plan, func(i, j int) bool { return depth(plan[i].Path) < depth(plan[j].Path) })
 	return plan
 }
 
