@@ -88,12 +88,13 @@ func receive(ctx context.Context, env *providers.Env, spool spoolFile) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
+	file := filepath.Join(dir, filepath.Base(spool.name)+".ign")
 	defer func() {
-		if err := os.RemoveAll(dir); err != nil {
+		_ = os.Remove(file)
+		if err := os.Remove(dir); err != nil {
 			env.Log.Warning("removing the received config: %v", err)
 		}
 	}()
-	file := filepath.Join(dir, filepath.Base(spool.name)+".ign")
 	if _, _, err := env.Run(ctx, "receiving the config", "vmur", "re", "-f", spool.id, file); err != nil {
 		return nil, err
 	}
