@@ -12,18 +12,30 @@ import (
 	"strings"
 
 	"firstboot.dev/ignition/internal/providers"
+	"firstboot.dev/ignition/internal/providers/applehv"
 	"firstboot.dev/ignition/internal/providers/aws"
 	"firstboot.dev/ignition/internal/providers/file"
+	"firstboot.dev/ignition/internal/providers/hyperv"
 	"firstboot.dev/ignition/internal/providers/metal"
+	"firstboot.dev/ignition/internal/providers/nvidiabluefield"
 	"firstboot.dev/ignition/internal/providers/qemu"
+	"firstboot.dev/ignition/internal/providers/virtualbox"
+	"firstboot.dev/ignition/internal/providers/vmware"
+	"firstboot.dev/ignition/internal/providers/zvm"
 )
 
 // table lists the platforms, sorted by id.
 var table = []providers.Provider{
+	{Name: "applehv", Fetch: applehv.Fetch},
 	{Name: "aws", NeedsNetwork: true, Fetch: aws.Fetch},
 	{Name: "file", Fetch: file.Fetch},
+	{Name: "hyperv", Fetch: hyperv.Fetch, Files: hyperv.Files},
 	{Name: "metal", Fetch: metal.Fetch},
+	{Name: "nvidiabluefield", Fetch: nvidiabluefield.Fetch},
 	{Name: "qemu", Fetch: qemu.Fetch},
+	{Name: "virtualbox", Fetch: virtualbox.Fetch, Delete: virtualbox.Delete},
+	{Name: "vmware", Fetch: vmware.Fetch, Delete: vmware.Delete},
+	{Name: "zvm", Fetch: zvm.Fetch},
 }
 
 // aliases are ids that images pass for a platform of another name. Those that

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"firstboot.dev/ignition/internal/providers"
 	"firstboot.dev/ignition/internal/resource"
@@ -87,9 +88,15 @@ func TestResolve(t *testing.T) {
 		err            string
 	}{
 		{id: "aws", want: "aws"},
+		{id: "applehv", want: "applehv"},
 		{id: "file", want: "file"},
+		{id: "hyperv", want: "hyperv"},
 		{id: "metal", want: "metal"},
+		{id: "nvidiabluefield", want: "nvidiabluefield"},
 		{id: "qemu", want: "qemu"},
+		{id: "virtualbox", want: "virtualbox"},
+		{id: "vmware", want: "vmware"},
+		{id: "zvm", want: "zvm"},
 		{id: "ec2", want: "aws", note: `platform "ec2" is handled as "aws"`},
 		{id: "pxe", want: "metal", note: `platform "pxe" is handled as "metal"`},
 		{id: "cloudsigma", want: "metal", note: `platform "cloudsigma" is handled as "metal"`},
@@ -98,6 +105,7 @@ func TestResolve(t *testing.T) {
 		{id: "interoute", want: "metal", note: `platform "interoute" is handled as "metal"`},
 		{id: "niftycloud", want: "metal", note: `platform "niftycloud" is handled as "metal"`},
 		{id: "vagrant", want: "metal", note: `platform "vagrant" is handled as "metal"`},
+		{id: "vagrant-virtualbox", want: "virtualbox", note: `platform "vagrant-virtualbox" is handled as "virtualbox"`},
 		{id: "", err: " is not a valid platform"},
 		{id: "x", err: "x is not a valid platform"},
 		{id: "AWS", err: "AWS is not a valid platform"},
@@ -268,15 +276,24 @@ func TestNeedsNetwork(t *testing.T) {
 					return "", nil, errors.New("no device")
 				},
 				Modprobe: func(_ context.Context, module string) error { touched = module; return nil },
+				DevDir:   dir,
+				Run: func(_ context.Context, _, name string, _ ...string) ([]byte, []byte, error) {
+					touched = name
+					return nil, nil, nil
+				},
 			}
-			res, err := p.Fetch(t.Context(), env)
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			res, err := p.Fetch(ctx, env)
 			if errors.Is(err, resource.ErrNeedNet) != p.NeedsNetwork {
 				t.Errorf("error %v; the table says that it needs the network: %v", err, p.NeedsNetwork)
 			}
 			if p.NeedsNetwork && (touched != "" || len(res.Raw) != 0) {
 				t.Errorf("touched %q, got %q", touched, res.Raw)
 			}
-			if !p.NeedsNetwork && err != nil {
+			// These need their hypervisor instead.
+			hypervisor := slices.Contains([]string{"applehv", "hyperv", "virtualbox", "vmware"}, p.Name)
+			if !p.NeedsNetwork && (err != nil) != hypervisor {
 				t.Errorf("error %v", err)
 			}
 		})
