@@ -4,7 +4,6 @@ package config
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -58,14 +57,26 @@ func MaxStable() string {
 	return ""
 }
 
-var versionPart = regexp.MustCompile(`^([0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$`)
+// versionPart tells whether a pre-release part or metadata is well formed:
+// nothing, or identifiers of letters, digits and dashes with dots between.
+func versionPart(s string) bool {
+	if s == "" {
+		return true
+	}
+	for identifier := range strings.SplitSeq(s, ".") {
+		if identifier == "" || strings.Trim(identifier, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-") != "" {
+			return false
+		}
+	}
+	return true
+}
 
 // parseVersion reads a semantic version. Metadata is part of its identity, so it is returned too.
 func parseVersion(s string) (v Version, metadata string, ok bool) {
 	s, metadata, _ = strings.Cut(s, "+")
 	s, v.Pre, _ = strings.Cut(s, "-")
 	parts := strings.Split(s, ".")
-	if len(parts) != 3 || !versionPart.MatchString(v.Pre) || !versionPart.MatchString(metadata) {
+	if len(parts) != 3 || !versionPart(v.Pre) || !versionPart(metadata) {
 		return Version{}, "", false
 	}
 	for i, to := range []*int64{&v.Major, &v.Minor, &v.Patch} {

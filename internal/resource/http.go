@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"firstboot.dev/ignition/internal/config"
-	"golang.org/x/net/http/httpguts"
 )
 
 const (
@@ -130,7 +129,7 @@ func newHTTPFetch(f *Fetcher, log Log, r Request, out *pipeline) (*httpFetch, er
 		return nil, fmt.Errorf("%w: %s names no host", ErrFailed, h.shown)
 	}
 	for name, values := range r.Headers {
-		if !httpguts.ValidHeaderFieldName(name) || slices.ContainsFunc(values, func(v string) bool { return !httpguts.ValidHeaderFieldValue(v) }) {
+		if !validHeader(name, values) {
 			return nil, errHeader
 		}
 	}

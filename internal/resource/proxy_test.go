@@ -199,3 +199,85 @@ func TestNoProxy(t *testing.T) {
 		})
 	}
 }
+
+// TestProxyRules: who is asked through the proxy, by the list of exceptions.
+func TestProxyRules(t *testing.T) {
+	for _, row := range []struct{ except, url, want string }{
+		{"", "http://example.com/", "http://plain:3128"},
+		{"", "https://example.com/", "http://tls:3128"},
+		{"*", "http://example.com/", ""},
+		{"a.example, * ", "https://example.com/", ""},
+		{"example.com", "http://example.com/", ""},
+		{"example.com", "http://EXAMPLE.com./", ""},
+		{"Example.COM", "http://example.com/", ""},
+		{"example.com", "http://sub.example.com/", ""},
+		{"example.com", "http://notexample.com/", "http://plain:3128"},
+		{".example.com", "http://example.com/", "http://plain:3128"},
+		{".example.com", "http://sub.example.com/", ""},
+		{"*.example.com", "http://sub.example.com/", ""},
+		{"*.example.com", "http://example.com/", "http://plain:3128"},
+		{"example.com:80", "http://example.com/", ""},
+		{"example.com:80", "https://example.com/", "http://tls:3128"},
+		{"example.com:443", "https://example.com/", ""},
+		{"example.com:8080", "http://example.com:8080/", ""},
+		{"example.com:8080", "http://example.com:8081/", "http://plain:3128"},
+		{"192.0.2.7", "http://192.0.2.7/", ""},
+		{"192.0.2.7", "http://192.0.2.77/", "http://plain:3128"},
+		{"192.0.2.7:81", "http://192.0.2.7/", "http://plain:3128"},
+		{"192.0.2.7:81", "http://192.0.2.7:81/", ""},
+		{"192.0.2.9/24", "http://192.0.2.7/", ""},
+		{"192.0.2.0/24", "http://192.0.3.7/", "http://plain:3128"},
+		{"2001:db8::/32", "http://[2001:db8::1]/", ""},
+		{"2001:db8::1", "http://[2001:db8::1]/", ""},
+		{"[2001:db8::1]:80", "http://[2001:db8::1]/", ""},
+		{"[2001:db8::1]:81", "http://[2001:db8::1]/", "http://plain:3128"},
+		{"192.0.2.0/24", "http://[::ffff:192.0.2.7]/", ""},
+		{" , ,.,*.", "http://example.com/", "http://plain:3128"},
+		{"", "http://localhost/", ""},
+		{"", "http://127.3.2.1/", ""},
+		{"", "http://[::1]:8080/", ""},
+		{"", "http://169.254.169.254/", ""},
+		{"", "http://[fe80::1%25eth0]/", ""},
+		{"", "http://[fd00:ec2::254]/", "http://plain:3128"},
+	} {
+		u, err := url.Parse(row.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := settings{httpProxy: "http://plain:3128", httpsProxy: "http://tls:3128", noProxy: row.except}.proxy()(u)
+		text := ""
+		if got != nil {
+			text = got.String()
+		}
+		if err != nil || text != row.want {
+			t.Errorf("%q: %s goes through %q, %v; want %q", row.except, row.url, text, err, row.want)
+		}
+	}
+	u, _ := url.Parse("http://example.com/")
+	if _, err := (settings{httpProxy: "http://user:SECRET%zz@x"}).proxy()(u); err == nil || strings.Contains(err.Error(), "SECRET") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestValidHeader(t *testing.T) {
+	for _, row := range []struct {
+		name, value string
+		want        bool
+	}{
+		{"X-Key", "value", true},
+		{"x_0!#$%&'*+-.^`|~", "tab\there, and ünï", true},
+		{"X-Key", "", true},
+		{"", "v", false},
+		{"X Key", "v", false},
+		{"X:Key", "v", false},
+		{"Ünï", "v", false},
+		{"X-Key", "line\nbreak", false},
+		{"X-Key", "carriage\rreturn", false},
+		{"X-Key", "nul\x00", false},
+		{"X-Key", "\x7f", false},
+	} {
+		if got := validHeader(row.name, []string{"ok", row.value}); got != row.want {
+			t.Errorf("%q: %q is valid: %t, want %t", row.name, row.value, got, row.want)
+		}
+	}
+}

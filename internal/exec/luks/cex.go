@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -26,8 +25,16 @@ const apDevices = "/sys/bus/ap/devices"
 // maxCEXFile bounds what is taken from zkey's repository; keys have some hundred bytes.
 const maxCEXFile = 1 << 20
 
-// queueName is card.domain, as 00.0001.
-var queueName = regexp.MustCompile(`[0-9a-f]{2}\.[0-9a-f]{4}`)
+// isQueue tells whether a name has card.domain in it, as 00.0001.
+func isQueue(name string) bool {
+	hex := func(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
+	for at := range name {
+		if rest := name[at:]; len(rest) >= 7 && rest[2] == '.' && hex(rest[:2]) && hex(rest[3:7]) {
+			return true
+		}
+	}
+	return false
+}
 
 // GenerateCEX has the crypto express cards make the volume's key.
 func (m *Manager) GenerateCEX(ctx context.Context, v Volume) error {
@@ -58,7 +65,7 @@ func (m *Manager) ccaQueues() ([]string, error) {
 	}
 	var out []string
 	for _, e := range entries {
-		if e.IsDir() || !queueName.MatchString(e.Name()) {
+		if e.IsDir() || !isQueue(e.Name()) {
 			continue
 		}
 		uevent, err := os.ReadFile(filepath.Join(dir, e.Name(), "uevent"))

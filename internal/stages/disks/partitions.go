@@ -5,7 +5,6 @@ package disks
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -180,11 +179,15 @@ func (s *stage) pretend(log *oplog.Logger, op *Partitioning) error {
 	return nil
 }
 
-var (
-	firstSector = regexp.MustCompile(`^First sector: (\d*) \(.*\)$`)
-	lastSector  = regexp.MustCompile(`^Last sector: (\d*) \(.*\)$`)
-	errOutput   = errors.New("sgdisk had unexpected output")
-)
+var errOutput = errors.New("sgdisk had unexpected output")
+
+// sectorIn reads lines such as "First sector: 2048 (at 1024.0 KiB)".
+func sectorIn(line, label string) (int64, bool) {
+	rest, ok := strings.CutPrefix(line, label+" sector: ")
+	number, rest, ok2 := strings.Cut(rest, " (")
+	n, err := strconv.ParseInt(number, 10, 64)
+	return n, ok && ok2 && err == nil && n >= 0 && strings.HasSuffix(rest, ")")
+}
 
 // parseInfo reads start and size from n blocks of `sgdisk --info`.
 func parseInfo(out string, n int) ([][2]int64, error) {
@@ -192,13 +195,12 @@ func parseInfo(out string, n int) ([][2]int64, error) {
 	var start int64 = -1
 	for line := range strings.Lines(out) {
 		line = strings.TrimSuffix(line, "\n")
-		if m := firstSector.FindStringSubmatch(line); m != nil {
+		if first, ok := sectorIn(line, "First"); ok {
 			if start >= 0 {
 				return nil, errOutput
 			}
-			start, _ = strconv.ParseInt(m[1], 10, 64)
-		} else if m := lastSector.FindStringSubmatch(line); m != nil {
-			last, _ := strconv.ParseInt(m[1], 10, 64)
+			start = first
+		} else if last, ok := sectorIn(line, "Last"); ok {
 			if start < 0 {
 				return nil, errOutput
 			}
