@@ -29,6 +29,8 @@ func checkURL(s string, v Version) error {
 	switch u.Scheme { // lower-cased by the parser
 	case "http", "https", "tftp", "oem":
 		return nil
+	case "oci": // this program's own
+		return nil
 	case "data":
 		return checkDataURL(s)
 	case "s3":

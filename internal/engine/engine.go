@@ -131,6 +131,9 @@ func newRun(o Options) (*run, error) {
 	}
 	r.fetcher = r.root
 	r.env = r.providerEnv()
+	if cloud := r.Platform.provider.Cloud; cloud != nil {
+		r.root.SetCloud(cloud(r.env))
+	}
 	return r, nil
 }
 

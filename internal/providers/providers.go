@@ -59,6 +59,7 @@ type Provider struct {
 	NeedsNetwork bool
 	Fetch        func(ctx context.Context, env *Env) (Result, error)
 	Files        func(ctx context.Context, env *Env) ([]config.File, error)         // for the files stage, where another source has the config; nil: none
+	Cloud        func(env *Env) resource.Cloud                                      // what object stores need; nil: anonymous
 	Delete       func(ctx context.Context, env *Env) error                          // nil: cannot delete config on this platform
 	Status       func(ctx context.Context, env *Env, stage string, err error) error // nil: no report
 }

@@ -46,6 +46,7 @@ type Options struct {
 type shared struct {
 	opts       Options
 	mu         sync.Mutex
+	identity   identity
 	cas        map[string]*bundle // fetched CA bundles by resource
 	transports map[settings]*http.Transport
 }

@@ -23,6 +23,7 @@ const (
 	firstPause    = 200 * time.Millisecond
 	longestPause  = 5 * time.Second
 	progressEvery = 10 * time.Second
+	keptBody      = 4 << 10  // bytes of a refusal
 	headway       = 16 << 10 // bytes of one attempt that make its end no further failure
 )
 
@@ -32,14 +33,22 @@ var errIdle = errors.New("no data for too long")
 // fetchHTTP tries until it has the whole body, until an answer says that
 // trying again is useless, or until the total time-out.
 func fetchHTTP(ctx context.Context, f *Fetcher, log Log, r Request, out *pipeline) error {
+	if done, err := fetchAzureBlob(ctx, f, log, r, out); done || err != nil {
+		return err
+	}
 	h, err := newHTTPFetch(f, log, r, out)
 	if err != nil {
 		return err
 	}
+	return h.run(ctx)
+}
+
+func (h *httpFetch) run(ctx context.Context) error {
+	log := h.log
 	total := ctx
-	if f.total > 0 {
+	if h.total > 0 {
 		var cancel context.CancelFunc
-		total, cancel = context.WithTimeout(ctx, f.total)
+		total, cancel = context.WithTimeout(ctx, h.total)
 		defer cancel()
 	}
 	failures := 0 // in a row
@@ -66,7 +75,7 @@ func fetchHTTP(ctx context.Context, f *Fetcher, log Log, r Request, out *pipelin
 		failures++
 		if total.Err() == nil {
 			h.warnOfClock(again.err)
-			_ = f.shared.opts.sleep(total, pause(failures, again.after))
+			_ = h.shared.opts.sleep(total, pause(failures, again.after))
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -110,7 +119,15 @@ type httpFetch struct {
 	etag    string // strong validator of what was taken so far
 	length  int64  // of the whole body, -1 where not known
 	clock   bool   // said that the clock may be wrong
+
+	prepare  func(*http.Request) error // the last touch to the first request of an attempt, may be nil
+	stay     bool                      // redirects are answers
+	answered http.Header               // of the last answer
+	keepBody bool                      // what the server says of a refusal is kept
 }
+
+// showAs has log lines name the resource by another URL than the one that is asked.
+func (h *httpFetch) showAs(raw string) { h.shown = config.RedactURL(raw) }
 
 // newHTTPFetch refuses what no attempt could send.
 func newHTTPFetch(f *Fetcher, log Log, r Request, out *pipeline) (*httpFetch, error) {
@@ -148,7 +165,15 @@ func (h *httpFetch) attempt(ctx context.Context) error {
 	}
 	defer a.drop()
 	h.log.Info("%s result: %s", h.method, http.StatusText(a.StatusCode))
+	h.answered = a.Header
 	if err := h.status(a.Response); err != nil {
+		var status *StatusError
+		if errors.As(err, &status) {
+			status.header = a.Header
+			if h.keepBody {
+				status.body, _ = io.ReadAll(io.LimitReader(a.Body, keptBody))
+			}
+		}
 		return err
 	}
 	return h.body(a)
@@ -163,14 +188,14 @@ func (h *httpFetch) status(resp *http.Response) error {
 	case code == http.StatusPartialContent && h.resuming():
 		return h.resumed(resp)
 	case code >= 500 || slices.Contains(h.request.RetryStatus, code):
-		return &retryable{err: &StatusError{code, ErrFailed}, said: true, after: retryAfter(resp)}
+		return &retryable{err: &StatusError{Code: code, err: ErrFailed}, said: true, after: retryAfter(resp)}
 	case code == http.StatusRequestedRangeNotSatisfiable && h.resuming():
 		h.etag = ""
 		return &retryable{err: errors.New("the server cannot resume")}
 	case code == http.StatusNotFound:
-		return &StatusError{code, ErrNotFound}
+		return &StatusError{Code: code, err: ErrNotFound}
 	}
-	return &StatusError{code, ErrFailed}
+	return &StatusError{Code: code, err: ErrFailed}
 }
 
 // resuming tells whether a request asks for the rest of a body only.

@@ -53,12 +53,16 @@ func (h *httpFetch) send(ctx context.Context) (*answer, error) {
 	method, at := h.method, h.url
 	header, host := h.ownHeader()
 	for hop := 0; ; hop++ {
-		a, err := h.roundTrip(ctx, method, at, header, host)
+		var prepare func(*http.Request) error
+		if hop == 0 {
+			prepare = h.prepare
+		}
+		a, err := h.roundTrip(ctx, method, at, header, host, prepare)
 		if err != nil {
 			return nil, err
 		}
 		location := a.Header.Get("Location")
-		if !redirects(a.StatusCode) || location == "" {
+		if !redirects(a.StatusCode) || location == "" || h.stay {
 			return a, nil
 		}
 		keep := a.StatusCode == http.StatusTemporaryRedirect || a.StatusCode == http.StatusPermanentRedirect
@@ -100,7 +104,7 @@ func (h *httpFetch) follow(from *url.URL, location string) (*url.URL, error) {
 	return to, nil
 }
 
-func (h *httpFetch) roundTrip(ctx context.Context, method string, at *url.URL, header http.Header, host string) (*answer, error) {
+func (h *httpFetch) roundTrip(ctx context.Context, method string, at *url.URL, header http.Header, host string, prepare func(*http.Request) error) (*answer, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	req := (&http.Request{Method: method, URL: at, Header: header, Host: host}).WithContext(ctx)
 	if at == h.url && len(h.request.Body) > 0 {
@@ -111,6 +115,12 @@ func (h *httpFetch) roundTrip(ctx context.Context, method string, at *url.URL, h
 	if u := at.User; u != nil && header.Get("Authorization") == "" {
 		password, _ := u.Password()
 		req.SetBasicAuth(u.Username(), password)
+	}
+	if prepare != nil {
+		if err := prepare(req); err != nil {
+			cancel(nil)
+			return nil, err
+		}
 	}
 	resp, err := h.transport.RoundTrip(req)
 	if err != nil {

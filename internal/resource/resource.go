@@ -39,8 +39,10 @@ var (
 
 // StatusError is an HTTP status that ended a fetch. It wraps ErrNotFound or ErrFailed.
 type StatusError struct {
-	Code int
-	err  error
+	Code   int
+	err    error
+	header http.Header
+	body   []byte // its beginning, where a scheme wants to know
 }
 
 func (e *StatusError) Error() string { return e.err.Error() }
@@ -133,6 +135,14 @@ func schemeNamed(name string) (s scheme, known bool) {
 		return scheme{local: true, fetch: fetchOEM}, true
 	case "http", "https":
 		return scheme{fetch: fetchHTTP}, true
+	case "s3", "arn":
+		return scheme{fetch: fetchS3}, true
+	case "tftp":
+		return scheme{fetch: fetchTFTP}, true
+	case "oci":
+		return scheme{fetch: fetchOCI}, true
+	case "gs":
+		return scheme{fetch: fetchGS}, true
 	}
 	return scheme{}, false
 }

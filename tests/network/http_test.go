@@ -209,7 +209,6 @@ func TestLateNetwork(t *testing.T) {
 
 // choppy is a way to a server that breaks every connection after some bytes of answers.
 type choppy struct {
-	to    string
 	after int
 	bytes atomic.Int64
 }

@@ -68,21 +68,29 @@ func (c *client) endpoints() []string {
 }
 
 func (c *client) userData(ctx context.Context) ([]byte, error) {
-	if err := c.authenticate(ctx); err != nil {
-		return nil, err
+	raw, err := c.document(ctx, userDataPath)
+	if errors.Is(err, resource.ErrNotFound) {
+		return nil, nil
 	}
-	raw, err := c.get(ctx, userDataPath)
+	return raw, err
+}
+
+// document gets one document, with a session token that is asked for once.
+func (c *client) document(ctx context.Context, path string) ([]byte, error) {
+	if c.endpoint == "" {
+		if err := c.authenticate(ctx); err != nil {
+			return nil, err
+		}
+	}
+	raw, err := c.get(ctx, path)
 	if providers.StatusOf(err) == http.StatusUnauthorized && c.token != "" {
 		// The token has run out: a new one, once.
 		if err := c.authenticate(ctx); err != nil {
 			return nil, err
 		}
-		raw, err = c.get(ctx, userDataPath)
+		raw, err = c.get(ctx, path)
 	}
-	switch {
-	case errors.Is(err, resource.ErrNotFound):
-		return nil, nil
-	case providers.StatusOf(err) == http.StatusForbidden:
+	if providers.StatusOf(err) == http.StatusForbidden {
 		return nil, turnedOff(err)
 	}
 	return raw, err
@@ -106,7 +114,9 @@ func (c *client) authenticate(ctx context.Context) error {
 		endpoints = []string{c.endpoint}
 	}
 	a := providers.FirstEndpoint(ctx, c.env.Log, c.head, endpoints, c.askToken)
-	c.endpoint = a.Endpoint
+	if a.Err == nil || errors.Is(a.Err, resource.ErrNotFound) {
+		c.endpoint = a.Endpoint
+	}
 	switch {
 	case errors.Is(a.Err, resource.ErrNotFound):
 		c.env.Log.Info("IMDSv2 service is unavailable; falling back to IMDSv1")

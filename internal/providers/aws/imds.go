@@ -7,132 +7,97 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"firstboot.dev/ignition/internal/providers"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"firstboot.dev/ignition/internal/resource"
 )
 
 const (
 	defaultRegion = "us-east-1"
-	answerTimeout = 15 * time.Second
+	regionTime    = 15 * time.Second
+
+	documentPath = "/latest/dynamic/instance-identity/document"
+	rolePath     = "/latest/meta-data/iam/security-credentials/"
 )
 
-// Metadata asks the metadata service for what signed fetches need. Nothing is
-// asked before a method is called.
-type Metadata struct {
-	env     *providers.Env
-	clients []*imds.Client // best first
+// Cloud gives what S3 needs of the metadata service. Nothing is asked before a
+// fetch from S3 needs it.
+func Cloud(env *providers.Env) resource.Cloud {
+	m := &metadata{client: client{env: env, head: providers.HeadStart, v4: endpointIPv4, v6: endpointIPv6}}
+	return resource.Cloud{Region: m.region, AWS: m.credentials}
 }
 
-// NewMetadata prepares clients for the endpoints that user data comes from.
-func NewMetadata(env *providers.Env) *Metadata {
-	m := &Metadata{env: env}
-	c := client{env: env, v4: endpointIPv4, v6: endpointIPv6}
-	for _, endpoint := range c.endpoints() {
-		m.clients = append(m.clients, imds.New(imds.Options{
-			Endpoint: endpoint,
-			// The environment is no source of settings: neither for this nor for proxies.
-			ClientEnableState: imds.ClientEnabled,
-			HTTPClient:        awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.Proxy = nil }),
-		}))
+// metadata is the service beside the user data. It asks for one session token.
+type metadata struct {
+	mu     sync.Mutex
+	client client
+}
+
+func (m *metadata) get(ctx context.Context, log resource.Log, path string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	env := *m.client.env
+	env.Log = log
+	m.client.env = &env
+	return m.client.document(ctx, path)
+}
+
+// region gives the instance's region, or us-east-1 with a warning.
+func (m *metadata) region(ctx context.Context, log resource.Log) string {
+	ctx, cancel := context.WithTimeout(ctx, regionTime)
+	defer cancel()
+	raw, err := m.get(ctx, log, documentPath)
+	var document struct {
+		Region string `json:"region"`
 	}
-	return m
-}
-
-// ask calls f with each client until one gets an answer, be it a refusal. Each
-// has its share of the time.
-func (m *Metadata) ask(ctx context.Context, f func(context.Context, *imds.Client) error) error {
-	var first error
-	for _, c := range m.clients {
-		share, cancel := context.WithTimeout(ctx, answerTimeout/time.Duration(len(m.clients)))
-		err := f(share, c)
-		cancel()
-		var refused *smithyhttp.ResponseError
-		if err == nil || errors.As(err, &refused) && refused.HTTPStatusCode() != 0 {
-			return err
-		}
-		if first == nil {
-			first = err
-		}
+	if err == nil && json.Unmarshal(raw, &document) != nil {
+		err = errors.New("the identity document is not JSON")
 	}
-	return first
-}
-
-// Region gives the instance's region, or us-east-1 with a warning.
-func (m *Metadata) Region(ctx context.Context) string {
-	var region string
-	err := m.ask(ctx, func(ctx context.Context, c *imds.Client) error {
-		out, err := c.GetRegion(ctx, &imds.GetRegionInput{})
-		if err == nil {
-			region = out.Region
-		}
-		return err
-	})
-	if err == nil && region == "" {
+	if err == nil && document.Region == "" {
 		err = errors.New("the identity document names none")
 	}
 	if err != nil {
-		m.env.Log.Warning("failed to determine EC2 region, falling back to default %s: %v", defaultRegion, err)
+		log.Warning("failed to determine EC2 region, falling back to default %s: %v", defaultRegion, err)
 		return defaultRegion
 	}
-	return region
+	return document.Region
 }
 
-// Credentials are those of the instance's role. Their text never reaches a log.
-type Credentials struct {
-	AccessKeyID     string
-	SecretAccessKey string
-	Token           string
-	Expiration      time.Time
-}
-
-// Credentials gives the credentials of the instance's role.
-func (m *Metadata) Credentials(ctx context.Context) (Credentials, error) {
-	const list = "iam/security-credentials/"
-	role, err := m.read(ctx, list)
-	if err != nil {
-		return Credentials{}, fmt.Errorf("no EC2 IMDS role: %w", err)
+// credentials gives those of the instance's role.
+func (m *metadata) credentials(ctx context.Context, log resource.Log) (resource.AWSCredentials, error) {
+	none := resource.AWSCredentials{}
+	role, err := m.get(ctx, log, rolePath)
+	switch {
+	case errors.Is(err, resource.ErrNotFound):
+		return none, fmt.Errorf("no EC2 IMDS role: %w", resource.ErrNoIdentity)
+	case err != nil:
+		return none, fmt.Errorf("no EC2 IMDS role: %w", err)
 	}
 	name, _, _ := strings.Cut(strings.TrimSpace(string(role)), "\n")
 	if name == "" {
-		return Credentials{}, errors.New("no EC2 IMDS role: the instance has none")
+		return none, fmt.Errorf("no EC2 IMDS role: %w", resource.ErrNoIdentity)
 	}
-	raw, err := m.read(ctx, list+name)
+	raw, err := m.get(ctx, log, rolePath+name)
 	if err != nil {
-		return Credentials{}, fmt.Errorf("credentials of role %q: %w", name, err)
+		return none, fmt.Errorf("credentials of role %q: %w", name, err)
 	}
 	var out struct {
-		Credentials
-		Code string
+		AccessKeyID     string `json:"AccessKeyId"`
+		SecretAccessKey string
+		Token           string
+		Expiration      time.Time
+		Code            string
 	}
-	if err := json.Unmarshal(raw, &out); err != nil {
-		return Credentials{}, fmt.Errorf("credentials of role %q are not JSON", name)
+	switch {
+	case json.Unmarshal(raw, &out) != nil:
+		return none, fmt.Errorf("credentials of role %q are not JSON", name)
+	case out.Code != "" && out.Code != "Success":
+		return none, fmt.Errorf("credentials of role %q: the metadata service says %q", name, out.Code)
+	case out.AccessKeyID == "" || out.SecretAccessKey == "":
+		return none, fmt.Errorf("credentials of role %q are incomplete", name)
 	}
-	if out.Code != "" && out.Code != "Success" {
-		return Credentials{}, fmt.Errorf("credentials of role %q: the metadata service says %q", name, out.Code)
-	}
-	if out.AccessKeyID == "" || out.SecretAccessKey == "" {
-		return Credentials{}, fmt.Errorf("credentials of role %q are incomplete", name)
-	}
-	return out.Credentials, nil
-}
-
-func (m *Metadata) read(ctx context.Context, path string) ([]byte, error) {
-	var raw []byte
-	err := m.ask(ctx, func(ctx context.Context, c *imds.Client) error {
-		out, err := c.GetMetadata(ctx, &imds.GetMetadataInput{Path: path})
-		if err != nil {
-			return err
-		}
-		defer out.Content.Close()
-		raw, err = io.ReadAll(io.LimitReader(out.Content, 1<<20))
-		return err
-	})
-	return raw, err
+	return resource.AWSCredentials{AccessKeyID: out.AccessKeyID, SecretAccessKey: out.SecretAccessKey, Token: out.Token, Expires: out.Expiration}, nil
 }
