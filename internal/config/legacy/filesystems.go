@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package legacy
+
+import (
+	"fmt"
+	"hash/crc32"
+	"path"
+	"slices"
+	"strings"
+
+	"firstboot.dev/ignition/internal/config"
+	vpath "github.com/coreos/vcontext/path"
+)
+
+// In 2.x files name a filesystem and a path on it; in 3.x filesystems have a mount point, and files a path in the
+// target. A name becomes a mount point here.
+
+const (
+	targetRoot = "/sysroot" // where the older engine had the target mounted
+	oemPath    = "/oem"
+)
+
+// mountPoint is where what is on a filesystem ends up.
+type mountPoint struct {
+	path  string
+	holds bool // files can be on it
+}
+
+// mountPath gives a filesystem without a place of its own one that depends on name and device alone: of several
+// documents which are merged those that mean one filesystem agree, and those that use one name for two do not.
+func mountPath(name, device string) string {
+	return fmt.Sprintf("/tmp/%s-ign%d", name, crc32.ChecksumIEEE([]byte(device)))
+}
+
+func (t *translation) filesystems(list []filesystem) {
+	t.mounts = map[string]*mountPoint{"root": {path: "/", holds: true}}
+	for i := range list {
+		f := &list[i]
+		switch {
+		case f.Mount != nil:
+			t.mounted(f, at("storage", "filesystems", i))
+		case f.Path != nil:
+			t.filesystemByPath(f, at("storage", "filesystems", i))
+		}
+	}
+}
+
+// filesystemByPath is one that something else has mounted.
+func (t *translation) filesystemByPath(f *filesystem, here vpath.ContextPath) {
+	p := path.Clean(*f.Path)
+	rest, ok := strings.CutPrefix(p, targetRoot)
+	if !ok || rest != "" && rest[0] != '/' {
+		t.fail(below(here, "path"), "a filesystem by path cannot be carried over unless it is in %s: give device and format in mount", targetRoot)
+	} else {
+		p = path.Join("/", rest)
+	}
+	if f.Name != "" {
+		t.mounts[f.Name] = &mountPoint{p, true}
+	}
+}
+
+func (t *translation) mounted(f *filesystem, here vpath.ContextPath) {
+	m := f.Mount
+	out := config.Filesystem{Device: m.Device, Format: filled(&m.Format), Label: m.Label, UUID: m.UUID,
+		WipeFilesystem: ifTrue(m.WipeFilesystem), Options: m.Options}
+	if m.Create != nil {
+		yes := true
+		out.WipeFilesystem = &yes
+		out.Options = slices.Concat(m.Options, m.Create.Options)
+		if !isTrue(m.Create.Force) {
+			t.fail(below(f.mountAt, "create"), "Config must force filesystem creation in case `mount.create` object is defined.")
+		}
+	}
+	wipes := isTrue(out.WipeFilesystem)
+	if f.Name == "root" {
+		// The system mounts it, so it has no path. To only say where it is has no meaning any more.
+		if !wipes {
+			t.warn(here, "this entry of the root filesystem is dropped: it does not wipe, and the system itself knows where its root is")
+			return
+		}
+		t.warn(here, "the root filesystem is made anew, as this says; older engines for spec 3.x dropped the entry")
+	} else if f.Name != "" {
+		t.mountNamed(f, &out, here)
+	}
+	if strings.EqualFold(f.Name, "oem") && !wipes {
+		if m.Format != "btrfs" {
+			t.warn(below(f.mountAt, "format"), "the OEM filesystem is btrfs, whatever is written here, unless it is wiped")
+		}
+		btrfs := "btrfs"
+		out.Format = &btrfs
+	}
+	to := at("storage", "filesystems", len(t.out.Storage.Filesystems))
+	t.comes(to, f.mountAt)
+	t.origins[below(to, "path").String()] = below(here, "name")
+	t.out.Storage.Filesystems = append(t.out.Storage.Filesystems, out)
+}
+
+// mountNamed finds the mount point of a filesystem that is not root. All of one name have the first one's.
+func (t *translation) mountNamed(f *filesystem, out *config.Filesystem, here vpath.ContextPath) {
+	m := t.mounts[f.Name]
+	switch {
+	case m != nil:
+		t.warn(below(here, "name"), "another filesystem has the name %q too; both are mounted at one place, and files go to the later one", f.Name)
+	case strings.Contains(f.Name, "/") || strings.Contains(f.Name, ".."):
+		t.fail(below(here, "name"), `a filesystem name with "/" or ".." cannot be carried over: it is part of a path`)
+		m = &mountPoint{"/", true}
+	case f.Name == "oem":
+		m = &mountPoint{oemPath, true}
+	default:
+		m = &mountPoint{mountPath(f.Name, f.Mount.Device), f.Mount.Format != "swap"}
+	}
+	t.mounts[f.Name] = m
+	if m.holds {
+		out.Path = &m.path
+	}
+}
+
+// place gives the path in the target of a node. ok is false for one whose filesystem is not known, of which
+// nothing more can be said.
+func (t *translation) place(n *node) (full string, ok bool) {
+	m := t.mounts[n.Filesystem]
+	switch where := below(n.at, "filesystem"); {
+	case n.Filesystem == "" || n.Path == "" || n.Path[0] != '/':
+		return "", false // reported by the rules of the old version
+	case m == nil && n.Filesystem == "oem":
+		t.warn(where, "filesystem \"oem\" is not defined in this config; %s is taken for it", oemPath)
+		m = &mountPoint{oemPath, true}
+		t.mounts[n.Filesystem] = m
+	case m == nil:
+		t.fail(where, "filesystem %q is not defined in this config, and one that another config defines cannot be used: "+
+			"define it here, or use \"root\"", n.Filesystem)
+		return "", false
+	case !m.holds:
+		t.fail(where, "filesystem %q is a swap area, which holds no files", n.Filesystem)
+		return "", false
+	}
+	return path.Join("/", m.path, n.Path), true
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package legacy
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"firstboot.dev/ignition/internal/config"
+	vpath "github.com/coreos/vcontext/path"
+)
+
+// The rules here are those of the old versions which the newest one lacks, or which look at what the result does
+// not show. All others are found in the result.
+
+func (t *translation) validate(d *document) {
+	t.validateIgnition(&d.Ignition)
+	s := &d.Storage
+	for i := range s.Disks {
+		t.validateDisk(&s.Disks[i], at("storage", "disks", i))
+	}
+	for i := range s.Filesystems {
+		t.validateFilesystem(&s.Filesystems[i], at("storage", "filesystems", i))
+	}
+	for i := range s.Files {
+		t.validateFile(&s.Files[i])
+	}
+	for i := range s.Directories {
+		t.validateNode(&s.Directories[i].node)
+	}
+	for i := range s.Links {
+		t.validateNode(&s.Links[i].node)
+	}
+	for i := range d.Networkd.Units {
+		t.validateNetworkd(&d.Networkd.Units[i], at("networkd", "units", i))
+	}
+	for i := range d.Passwd.Users {
+		t.validateUser(&d.Passwd.Users[i], at("passwd", "users", i))
+	}
+}
+
+func (t *translation) validateIgnition(d *ignition) {
+	for i := range d.Config.Append {
+		t.validateReference(&d.Config.Append[i], at("ignition", "config", "append", i))
+	}
+	if r := d.Config.Replace; r != nil {
+		p := at("ignition", "config", "replace")
+		t.validateReference(r, p)
+		if r.Source == "" {
+			t.fail(p, "source is required")
+		}
+	}
+	list := d.Security.TLS.CertificateAuthorities
+	for i := range list {
+		t.validateReference(&list[i], at("ignition", "security", "tls", "certificateAuthorities", i))
+	}
+}
+
+func (t *translation) validateReference(r *reference, here vpath.ContextPath) {
+	if r.Source != "" {
+		err := config.CheckURL(r.Source, config.V3_1) // which knows no scheme that 2.4.0 lacks
+		scheme, _, _ := strings.Cut(strings.ToLower(r.Source), ":")
+		if err == nil && t.v.Before(v2_1) && (scheme == "tftp" || scheme == "s3") {
+			err = errors.New("invalid url scheme")
+		}
+		t.failOn(below(here, "source"), err)
+	}
+	if r.Verification.Hash != nil {
+		// Like 3.0.0, 2.x knows sha512 alone.
+		t.failOn(below(here, "verification", "hash"), config.CheckHash(*r.Verification.Hash, config.V3_0))
+	}
+}
+
+func (t *translation) validateNode(n *node) {
+	if n.Filesystem == "" {
+		t.fail(below(n.at, "filesystem"), "no filesystem specified")
+	}
+	t.absolute(n.Path, below(n.at, "path"))
+}
+
+// absolute is less than what 3.x asks for: the path need not be simplified.
+func (t *translation) absolute(s string, here vpath.ContextPath) {
+	switch {
+	case s == "":
+		t.fail(here, "path not specified")
+	case s[0] != '/':
+		t.fail(here, "path not absolute")
+	}
+}
+
+func (t *translation) validateFile(f *file) {
+	t.validateNode(&f.node)
+	if isTrue(f.Append) && isTrue(f.Overwrite) {
+		t.fail(below(f.at, "overwrite"), "a file cannot be appended to and overwritten")
+	}
+	t.validateReference(&f.Contents.reference, below(f.at, "contents"))
+}
+
+func (t *translation) validateDisk(d *disk, here vpath.ContextPath) {
+	var sectors, mib, unnumbered, removed bool
+	here = below(here, "partitions")
+	for i := range d.Partitions {
+		p, at := &d.Partitions[i], below(here, i)
+		t.validateSectors(p.Start, below(at, "start"))
+		t.validateSectors(p.Size, below(at, "size"))
+		if p.Number == 0 && unnumbered && t.v == v1 {
+			t.fail(at, "partition numbers collide")
+		}
+		sectors = sectors || p.Start != nil || p.Size != nil
+		mib = mib || p.StartMiB != nil || p.SizeMiB != nil
+		unnumbered = unnumbered || p.Number == 0
+		removed = removed || p.ShouldExist != nil && !*p.ShouldExist
+	}
+	if sectors && mib {
+		t.fail(here, "size and start cannot be mixed with sizeMiB and startMiB on one disk")
+	}
+	if unnumbered && removed {
+		t.fail(here, "a partition without number cannot stand beside one whose shouldExist is false")
+	}
+}
+
+// validateSectors wants whole MiB. Only of starts 2.x wants them, but 3.x has no other unit.
+func (t *translation) validateSectors(n *int, here vpath.ContextPath) {
+	if n != nil && *n%sectorsPerMiB != 0 {
+		t.fail(here, "%d is not a multiple of %d sectors (1 MiB), in which spec 3.x counts", *n, sectorsPerMiB)
+	}
+}
+
+func (t *translation) validateFilesystem(f *filesystem, here vpath.ContextPath) {
+	switch {
+	case f.Mount == nil && f.Path == nil:
+		t.fail(here, "a filesystem needs mount or path")
+	case f.Mount != nil && f.Path != nil:
+		t.fail(here, "a filesystem has either mount or path, not both")
+	case f.Path != nil:
+		t.absolute(*f.Path, below(here, "path"))
+	default:
+		t.validateMount(f.Mount, f.mountAt)
+	}
+}
+
+func (t *translation) validateMount(m *mount, here vpath.ContextPath) {
+	t.absolute(m.Device, below(here, "device"))
+	formats := []string{"ext4", "btrfs", "xfs", "swap", "vfat"}
+	if t.v.Before(v2_1) {
+		formats = formats[:3]
+	}
+	if !slices.Contains(formats, m.Format) {
+		t.fail(below(here, "format"), "invalid filesystem format")
+	}
+	if limit, ok := config.LabelLimit(m.Format); ok && m.Label != nil && len(*m.Label) > limit {
+		t.failOn(below(here, "label"), fmt.Errorf("filesystem labels cannot be longer than %d characters when using %s", limit, m.Format))
+	}
+	if m.Create != nil && isTrue(m.WipeFilesystem) {
+		t.fail(here, "create and wipeFilesystem cannot be used together")
+	}
+	if m.Create != nil && len(m.Options) > 0 {
+		t.fail(here, "create and options of mount cannot be used together")
+	}
+}
+
+func (t *translation) validateNetworkd(u *networkdUnit, here vpath.ContextPath) {
+	switch path.Ext(u.Name) {
+	case ".link", ".netdev", ".network":
+	default:
+		t.fail(below(here, "name"), "invalid networkd unit extension")
+	}
+	t.failOn(below(here, "contents"), t.contentsError(u.Contents))
+	for i := range u.Dropins {
+		d, p := &u.Dropins[i], below(here, "dropins", i)
+		if path.Ext(d.Name) != ".conf" {
+			t.fail(below(p, "name"), "invalid networkd drop-in extension")
+		}
+		t.failOn(below(p, "contents"), t.contentsError(d.Contents))
+	}
+}
+
+// contentsError checks the grammar of a networkd unit, which nothing does later. Spec 1 did not look at it.
+func (t *translation) contentsError(s string) error {
+	if t.v == v1 {
+		return nil
+	}
+	return config.CheckUnitContents(s)
+}
+
+func (t *translation) validateUser(u *user, here vpath.ContextPath) {
+	if u.Create == nil {
+		return
+	}
+	a := &u.account
+	for _, f := range []struct {
+		name  string
+		given bool
+	}{
+		{"gecos", filled(a.Gecos) != nil}, {"groups", len(a.Groups) > 0}, {"homeDir", filled(a.HomeDir) != nil},
+		{"noCreateHome", isTrue(a.NoCreateHome)}, {"noLogInit", isTrue(a.NoLogInit)}, {"noUserGroup", isTrue(a.NoUserGroup)},
+		{"primaryGroup", filled(a.PrimaryGroup) != nil}, {"shell", filled(a.Shell) != nil}, {"system", isTrue(a.System)},
+		{"uid", a.UID != nil},
+	} {
+		if f.given {
+			t.fail(below(here, f.name), "%s cannot be used together with create: move it into create, or move all of create to the user", f.name)
+		}
+	}
+}
