@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"firstboot.dev/ignition/internal/config"
-	vpath "github.com/coreos/vcontext/path"
 )
 
 // In 2.x files name a filesystem and a path on it; in 3.x filesystems have a mount point, and files a path in the
@@ -39,19 +38,19 @@ func (t *translation) filesystems(list []filesystem) {
 		f := &list[i]
 		switch {
 		case f.Mount != nil:
-			t.mounted(f, at("storage", "filesystems", i))
+			t.mounted(f, at("storage", "filesystems").at(i))
 		case f.Path != nil:
-			t.filesystemByPath(f, at("storage", "filesystems", i))
+			t.filesystemByPath(f, at("storage", "filesystems").at(i))
 		}
 	}
 }
 
 // filesystemByPath is one that something else has mounted.
-func (t *translation) filesystemByPath(f *filesystem, here vpath.ContextPath) {
+func (t *translation) filesystemByPath(f *filesystem, here *place) {
 	p := path.Clean(*f.Path)
 	rest, ok := strings.CutPrefix(p, targetRoot)
 	if !ok || rest != "" && rest[0] != '/' {
-		t.fail(below(here, "path"), "a filesystem by path cannot be carried over unless it is in %s: give device and format in mount", targetRoot)
+		t.failf(here.field("path"), "a filesystem by path cannot be carried over unless it is in %s: give device and format in mount", targetRoot)
 	} else {
 		p = path.Join("/", rest)
 	}
@@ -60,7 +59,7 @@ func (t *translation) filesystemByPath(f *filesystem, here vpath.ContextPath) {
 	}
 }
 
-func (t *translation) mounted(f *filesystem, here vpath.ContextPath) {
+func (t *translation) mounted(f *filesystem, here *place) {
 	m := f.Mount
 	out := config.Filesystem{Device: m.Device, Format: filled(&m.Format), Label: m.Label, UUID: m.UUID,
 		WipeFilesystem: ifTrue(m.WipeFilesystem), Options: m.Options}
@@ -69,7 +68,7 @@ func (t *translation) mounted(f *filesystem, here vpath.ContextPath) {
 		out.WipeFilesystem = &yes
 		out.Options = slices.Concat(m.Options, m.Create.Options)
 		if !isTrue(m.Create.Force) {
-			t.fail(below(f.mountAt, "create"), "Config must force filesystem creation in case `mount.create` object is defined.")
+			t.fail(f.mountAt.field("create"), "Config must force filesystem creation in case `mount.create` object is defined.")
 		}
 	}
 	wipes := isTrue(out.WipeFilesystem)
@@ -85,25 +84,25 @@ func (t *translation) mounted(f *filesystem, here vpath.ContextPath) {
 	}
 	if strings.EqualFold(f.Name, "oem") && !wipes {
 		if m.Format != "btrfs" {
-			t.warn(below(f.mountAt, "format"), "the OEM filesystem is btrfs, whatever is written here, unless it is wiped")
+			t.warn(f.mountAt.field("format"), "the OEM filesystem is btrfs, whatever is written here, unless it is wiped")
 		}
 		btrfs := "btrfs"
 		out.Format = &btrfs
 	}
-	to := at("storage", "filesystems", len(t.out.Storage.Filesystems))
+	to := at("storage", "filesystems").at(len(t.out.Storage.Filesystems))
 	t.comes(to, f.mountAt)
-	t.origins[below(to, "path").String()] = below(here, "name")
+	t.comes(to.field("path"), here.field("name"))
 	t.out.Storage.Filesystems = append(t.out.Storage.Filesystems, out)
 }
 
 // mountNamed finds the mount point of a filesystem that is not root. All of one name have the first one's.
-func (t *translation) mountNamed(f *filesystem, out *config.Filesystem, here vpath.ContextPath) {
+func (t *translation) mountNamed(f *filesystem, out *config.Filesystem, here *place) {
 	m := t.mounts[f.Name]
 	switch {
 	case m != nil:
-		t.warn(below(here, "name"), "another filesystem has the name %q too; both are mounted at one place, and files go to the later one", f.Name)
+		t.warnf(here.field("name"), "another filesystem has the name %q too; both are mounted at one place, and files go to the later one", f.Name)
 	case strings.Contains(f.Name, "/") || strings.Contains(f.Name, ".."):
-		t.fail(below(here, "name"), `a filesystem name with "/" or ".." cannot be carried over: it is part of a path`)
+		t.fail(here.field("name"), `a filesystem name with "/" or ".." cannot be carried over: it is part of a path`)
 		m = &mountPoint{"/", true}
 	case f.Name == "oem":
 		m = &mountPoint{oemPath, true}
@@ -120,19 +119,19 @@ func (t *translation) mountNamed(f *filesystem, out *config.Filesystem, here vpa
 // nothing more can be said.
 func (t *translation) place(n *node) (full string, ok bool) {
 	m := t.mounts[n.Filesystem]
-	switch where := below(n.at, "filesystem"); {
+	switch where := n.at.field("filesystem"); {
 	case n.Filesystem == "" || n.Path == "" || n.Path[0] != '/':
 		return "", false // reported by the rules of the old version
 	case m == nil && n.Filesystem == "oem":
-		t.warn(where, "filesystem \"oem\" is not defined in this config; %s is taken for it", oemPath)
+		t.warnf(where, "filesystem \"oem\" is not defined in this config; %s is taken for it", oemPath)
 		m = &mountPoint{oemPath, true}
 		t.mounts[n.Filesystem] = m
 	case m == nil:
-		t.fail(where, "filesystem %q is not defined in this config, and one that another config defines cannot be used: "+
+		t.failf(where, "filesystem %q is not defined in this config, and one that another config defines cannot be used: "+
 			"define it here, or use \"root\"", n.Filesystem)
 		return "", false
 	case !m.holds:
-		t.fail(where, "filesystem %q is a swap area, which holds no files", n.Filesystem)
+		t.failf(where, "filesystem %q is a swap area, which holds no files", n.Filesystem)
 		return "", false
 	}
 	return path.Join("/", m.path, n.Path), true

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"firstboot.dev/ignition/internal/config"
-	vpath "github.com/coreos/vcontext/path"
 )
 
 // The rules here are those of the old versions which the newest one lacks, or which look at what the result does
@@ -20,10 +19,10 @@ func (t *translation) validate(d *document) {
 	t.validateIgnition(&d.Ignition)
 	s := &d.Storage
 	for i := range s.Disks {
-		t.validateDisk(&s.Disks[i], at("storage", "disks", i))
+		t.validateDisk(&s.Disks[i], at("storage", "disks").at(i))
 	}
 	for i := range s.Filesystems {
-		t.validateFilesystem(&s.Filesystems[i], at("storage", "filesystems", i))
+		t.validateFilesystem(&s.Filesystems[i], at("storage", "filesystems").at(i))
 	}
 	for i := range s.Files {
 		t.validateFile(&s.Files[i])
@@ -35,16 +34,16 @@ func (t *translation) validate(d *document) {
 		t.validateNode(&s.Links[i].node)
 	}
 	for i := range d.Networkd.Units {
-		t.validateNetworkd(&d.Networkd.Units[i], at("networkd", "units", i))
+		t.validateNetworkd(&d.Networkd.Units[i], at("networkd", "units").at(i))
 	}
 	for i := range d.Passwd.Users {
-		t.validateUser(&d.Passwd.Users[i], at("passwd", "users", i))
+		t.validateUser(&d.Passwd.Users[i], at("passwd", "users").at(i))
 	}
 }
 
 func (t *translation) validateIgnition(d *ignition) {
 	for i := range d.Config.Append {
-		t.validateReference(&d.Config.Append[i], at("ignition", "config", "append", i))
+		t.validateReference(&d.Config.Append[i], at("ignition", "config", "append").at(i))
 	}
 	if r := d.Config.Replace; r != nil {
 		p := at("ignition", "config", "replace")
@@ -55,34 +54,34 @@ func (t *translation) validateIgnition(d *ignition) {
 	}
 	list := d.Security.TLS.CertificateAuthorities
 	for i := range list {
-		t.validateReference(&list[i], at("ignition", "security", "tls", "certificateAuthorities", i))
+		t.validateReference(&list[i], at("ignition", "security", "tls", "certificateAuthorities").at(i))
 	}
 }
 
-func (t *translation) validateReference(r *reference, here vpath.ContextPath) {
+func (t *translation) validateReference(r *reference, here *place) {
 	if r.Source != "" {
 		err := config.CheckURL(r.Source, config.V3_1) // which knows no scheme that 2.4.0 lacks
 		scheme, _, _ := strings.Cut(strings.ToLower(r.Source), ":")
 		if err == nil && t.v.Before(v2_1) && (scheme == "tftp" || scheme == "s3") {
 			err = errors.New("invalid url scheme")
 		}
-		t.failOn(below(here, "source"), err)
+		t.failOn(here.field("source"), err)
 	}
 	if r.Verification.Hash != nil {
 		// Like 3.0.0, 2.x knows sha512 alone.
-		t.failOn(below(here, "verification", "hash"), config.CheckHash(*r.Verification.Hash, config.V3_0))
+		t.failOn(here.field("verification").field("hash"), config.CheckHash(*r.Verification.Hash, config.V3_0))
 	}
 }
 
 func (t *translation) validateNode(n *node) {
 	if n.Filesystem == "" {
-		t.fail(below(n.at, "filesystem"), "no filesystem specified")
+		t.fail(n.at.field("filesystem"), "no filesystem specified")
 	}
-	t.absolute(n.Path, below(n.at, "path"))
+	t.absolute(n.Path, n.at.field("path"))
 }
 
 // absolute is less than what 3.x asks for: the path need not be simplified.
-func (t *translation) absolute(s string, here vpath.ContextPath) {
+func (t *translation) absolute(s string, here *place) {
 	switch {
 	case s == "":
 		t.fail(here, "path not specified")
@@ -94,18 +93,18 @@ func (t *translation) absolute(s string, here vpath.ContextPath) {
 func (t *translation) validateFile(f *file) {
 	t.validateNode(&f.node)
 	if isTrue(f.Append) && isTrue(f.Overwrite) {
-		t.fail(below(f.at, "overwrite"), "a file cannot be appended to and overwritten")
+		t.fail(f.at.field("overwrite"), "a file cannot be appended to and overwritten")
 	}
-	t.validateReference(&f.Contents.reference, below(f.at, "contents"))
+	t.validateReference(&f.Contents.reference, f.at.field("contents"))
 }
 
-func (t *translation) validateDisk(d *disk, here vpath.ContextPath) {
+func (t *translation) validateDisk(d *disk, here *place) {
 	var sectors, mib, unnumbered, removed bool
-	here = below(here, "partitions")
+	here = here.field("partitions")
 	for i := range d.Partitions {
-		p, at := &d.Partitions[i], below(here, i)
-		t.validateSectors(p.Start, below(at, "start"))
-		t.validateSectors(p.Size, below(at, "size"))
+		p, at := &d.Partitions[i], here.at(i)
+		t.validateSectors(p.Start, at.field("start"))
+		t.validateSectors(p.Size, at.field("size"))
 		if p.Number == 0 && unnumbered && t.v == v1 {
 			t.fail(at, "partition numbers collide")
 		}
@@ -123,36 +122,36 @@ func (t *translation) validateDisk(d *disk, here vpath.ContextPath) {
 }
 
 // validateSectors wants whole MiB. Only of starts 2.x wants them, but 3.x has no other unit.
-func (t *translation) validateSectors(n *int, here vpath.ContextPath) {
+func (t *translation) validateSectors(n *int, here *place) {
 	if n != nil && *n%sectorsPerMiB != 0 {
-		t.fail(here, "%d is not a multiple of %d sectors (1 MiB), in which spec 3.x counts", *n, sectorsPerMiB)
+		t.failf(here, "%d is not a multiple of %d sectors (1 MiB), in which spec 3.x counts", *n, sectorsPerMiB)
 	}
 }
 
-func (t *translation) validateFilesystem(f *filesystem, here vpath.ContextPath) {
+func (t *translation) validateFilesystem(f *filesystem, here *place) {
 	switch {
 	case f.Mount == nil && f.Path == nil:
 		t.fail(here, "a filesystem needs mount or path")
 	case f.Mount != nil && f.Path != nil:
 		t.fail(here, "a filesystem has either mount or path, not both")
 	case f.Path != nil:
-		t.absolute(*f.Path, below(here, "path"))
+		t.absolute(*f.Path, here.field("path"))
 	default:
 		t.validateMount(f.Mount, f.mountAt)
 	}
 }
 
-func (t *translation) validateMount(m *mount, here vpath.ContextPath) {
-	t.absolute(m.Device, below(here, "device"))
+func (t *translation) validateMount(m *mount, here *place) {
+	t.absolute(m.Device, here.field("device"))
 	formats := []string{"ext4", "btrfs", "xfs", "swap", "vfat"}
 	if t.v.Before(v2_1) {
 		formats = formats[:3]
 	}
 	if !slices.Contains(formats, m.Format) {
-		t.fail(below(here, "format"), "invalid filesystem format")
+		t.fail(here.field("format"), "invalid filesystem format")
 	}
 	if limit, ok := config.LabelLimit(m.Format); ok && m.Label != nil && len(*m.Label) > limit {
-		t.failOn(below(here, "label"), fmt.Errorf("filesystem labels cannot be longer than %d characters when using %s", limit, m.Format))
+		t.failOn(here.field("label"), fmt.Errorf("filesystem labels cannot be longer than %d characters when using %s", limit, m.Format))
 	}
 	if m.Create != nil && isTrue(m.WipeFilesystem) {
 		t.fail(here, "create and wipeFilesystem cannot be used together")
@@ -162,19 +161,19 @@ func (t *translation) validateMount(m *mount, here vpath.ContextPath) {
 	}
 }
 
-func (t *translation) validateNetworkd(u *networkdUnit, here vpath.ContextPath) {
+func (t *translation) validateNetworkd(u *networkdUnit, here *place) {
 	switch path.Ext(u.Name) {
 	case ".link", ".netdev", ".network":
 	default:
-		t.fail(below(here, "name"), "invalid networkd unit extension")
+		t.fail(here.field("name"), "invalid networkd unit extension")
 	}
-	t.failOn(below(here, "contents"), t.contentsError(u.Contents))
+	t.failOn(here.field("contents"), t.contentsError(u.Contents))
 	for i := range u.Dropins {
-		d, p := &u.Dropins[i], below(here, "dropins", i)
+		d, p := &u.Dropins[i], here.field("dropins").at(i)
 		if path.Ext(d.Name) != ".conf" {
-			t.fail(below(p, "name"), "invalid networkd drop-in extension")
+			t.fail(p.field("name"), "invalid networkd drop-in extension")
 		}
-		t.failOn(below(p, "contents"), t.contentsError(d.Contents))
+		t.failOn(p.field("contents"), t.contentsError(d.Contents))
 	}
 }
 
@@ -186,7 +185,7 @@ func (t *translation) contentsError(s string) error {
 	return config.CheckUnitContents(s)
 }
 
-func (t *translation) validateUser(u *user, here vpath.ContextPath) {
+func (t *translation) validateUser(u *user, here *place) {
 	if u.Create == nil {
 		return
 	}
@@ -201,7 +200,7 @@ func (t *translation) validateUser(u *user, here vpath.ContextPath) {
 		{"uid", a.UID != nil},
 	} {
 		if f.given {
-			t.fail(below(here, f.name), "%s cannot be used together with create: move it into create, or move all of create to the user", f.name)
+			t.failf(here.field(f.name), "%s cannot be used together with create: move it into create, or move all of create to the user", f.name)
 		}
 	}
 }

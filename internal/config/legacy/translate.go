@@ -3,7 +3,6 @@
 package legacy
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -22,48 +21,6 @@ type translation struct {
 
 	mounts    map[string]*mountPoint // by name of the filesystem
 	conflicts map[string]bool        // paths that two nodes have
-}
-
-func at(elements ...any) path.ContextPath { return path.New("json", elements...) }
-
-// below appends without sharing memory.
-func below(p path.ContextPath, elements ...any) path.ContextPath {
-	return p.Copy().Append(elements...)
-}
-
-func (t *translation) fail(p path.ContextPath, format string, args ...any) {
-	t.add(report.Error, p, fmt.Sprintf(format, args...))
-}
-
-func (t *translation) warn(p path.ContextPath, format string, args ...any) {
-	t.add(report.Warn, p, fmt.Sprintf(format, args...))
-}
-
-func (t *translation) failOn(p path.ContextPath, err error) {
-	if err != nil {
-		t.add(report.Error, p, err.Error())
-	}
-}
-
-func (t *translation) add(kind report.Kind, p path.ContextPath, message string) {
-	t.report.Entries = append(t.report.Entries, report.Entry{Kind: kind, Message: message, Context: p})
-}
-
-// comes notes that what stands at one path of the result was written at another.
-func (t *translation) comes(to, from path.ContextPath) {
-	if s := to.String(); s != from.String() {
-		t.origins[s] = from
-	}
-}
-
-// source leads a path of the result back to the document.
-func (t *translation) source(p path.ContextPath) path.ContextPath {
-	for n := len(p.Path); n > 0; n-- {
-		if from, ok := t.origins[at(p.Path[:n]...).String()]; ok {
-			return below(from, p.Path[n:]...)
-		}
-	}
-	return p
 }
 
 // checkResult runs the rules of the new form. Where there is an error already, another one adds nothing.
@@ -129,14 +86,14 @@ func (t *translation) ignition(d *ignition) {
 		t.warn(old, "append is read as merge of spec 3.x: entries that this config has too are replaced and not added once more")
 	}
 	for i := range d.Config.Append {
-		out.Config.Merge = append(out.Config.Merge, t.reference(&d.Config.Append[i], at("ignition", "config", "merge", i), below(old, i)))
+		out.Config.Merge = append(out.Config.Merge, t.reference(&d.Config.Append[i], at("ignition", "config", "merge").at(i), old.at(i)))
 	}
 	if r := d.Config.Replace; r != nil {
 		p := at("ignition", "config", "replace")
 		out.Config.Replace = t.reference(r, p, p)
 	}
 	for i := range d.Security.TLS.CertificateAuthorities {
-		p := at("ignition", "security", "tls", "certificateAuthorities", i)
+		p := at("ignition", "security", "tls", "certificateAuthorities").at(i)
 		out.Security.TLS.CertificateAuthorities = append(out.Security.TLS.CertificateAuthorities,
 			t.reference(&d.Security.TLS.CertificateAuthorities[i], p, p))
 	}
@@ -145,16 +102,16 @@ func (t *translation) ignition(d *ignition) {
 }
 
 // reference translates a resource that is at one path in the result and was at another.
-func (t *translation) reference(r *reference, to, from path.ContextPath) config.Resource {
+func (t *translation) reference(r *reference, to, from *place) config.Resource {
 	out := config.Resource{Source: &r.Source, Verification: config.Verification{Hash: r.Verification.Hash}}
 	for i := range r.HTTPHeaders {
 		h := &r.HTTPHeaders[i]
-		header := below(from, "httpHeaders", i)
+		header := from.field("httpHeaders").at(i)
 		if h.Value == "" && h.Name != "" {
-			t.warn(header, "header %q is dropped: it has no value, which spec 3.x does not send", h.Name)
+			t.warnf(header, "header %q is dropped: it has no value, which spec 3.x does not send", h.Name)
 			continue
 		}
-		t.comes(below(to, "httpHeaders", len(out.HTTPHeaders)), header)
+		t.comes(to.field("httpHeaders").at(len(out.HTTPHeaders)), header)
 		out.HTTPHeaders = append(out.HTTPHeaders, config.HTTPHeader{Name: h.Name, Value: filled(&h.Value)})
 	}
 	return out
@@ -166,7 +123,7 @@ func (t *translation) disks(disks []disk) {
 	for i := range disks {
 		d := config.Disk{Device: disks[i].Device, WipeTable: ifTrue(disks[i].WipeTable)}
 		for j := range disks[i].Partitions {
-			d.Partitions = append(d.Partitions, t.partition(&disks[i].Partitions[j], at("storage", "disks", i, "partitions", j)))
+			d.Partitions = append(d.Partitions, t.partition(&disks[i].Partitions[j], at("storage", "disks").at(i).field("partitions").at(j)))
 		}
 		t.out.Storage.Disks = append(t.out.Storage.Disks, d)
 	}
@@ -174,7 +131,7 @@ func (t *translation) disks(disks []disk) {
 
 // partition keeps absent what is absent. The older engine made 0 and "" of it on the way through 2.3.0, and then
 // refused every partition.
-func (t *translation) partition(p *partition, here path.ContextPath) config.Partition {
+func (t *translation) partition(p *partition, here *place) config.Partition {
 	out := config.Partition{Number: p.Number, Label: p.Label, GUID: filled(p.GUID), TypeGUID: filled(p.TypeGUID),
 		ShouldExist: p.ShouldExist, SizeMiB: p.SizeMiB, StartMiB: p.StartMiB, WipePartitionEntry: ifTrue(p.WipePartitionEntry)}
 	if t.v.Before(v2_3) {
@@ -190,32 +147,15 @@ func (t *translation) partition(p *partition, here path.ContextPath) config.Part
 		}
 		mib := *sectors.given / sectorsPerMiB
 		if *sectors.to == nil {
-			t.comes(below(here, sectors.name+"MiB"), below(here, sectors.name))
+			t.comes(here.field(sectors.name+"MiB"), here.field(sectors.name))
 			*sectors.to = &mib
 		}
 		if !t.v.Before(v2_3) {
-			t.warn(below(here, sectors.name), "%s is deprecated; use %sMiB instead, here %d", sectors.name, sectors.name, mib)
+			t.warnf(here.field(sectors.name), "%s is deprecated; use %sMiB instead, here %d", sectors.name, sectors.name, mib)
 		}
 	}
 	return out
 }
-
-// filled, ifTrue: what says nothing becomes absent.
-func filled(s *string) *string {
-	if s == nil || *s == "" {
-		return nil
-	}
-	return s
-}
-
-func ifTrue(b *bool) *bool {
-	if !isTrue(b) {
-		return nil
-	}
-	return b
-}
-
-func isTrue(b *bool) bool { return b != nil && *b }
 
 // escape percent-encodes all bytes but letters, digits and the ones in keep.
 func escape(s, keep string) string {

@@ -4,7 +4,6 @@ package legacy
 
 import (
 	"firstboot.dev/ignition/internal/config"
-	"github.com/coreos/vcontext/path"
 )
 
 // The versions that are read, oldest first. Spec 1 has no version string, but a number in ignitionVersion.
@@ -129,7 +128,7 @@ type filesystem struct {
 	Name   string    `json:"name" since:"2.0"`
 	Path   *string   `json:"path" since:"2.0"`
 
-	mountAt path.ContextPath // of what Mount holds
+	mountAt *place // of what Mount holds
 }
 
 type mount struct {
@@ -163,7 +162,7 @@ type node struct {
 	Path       string `json:"path"`
 	User       owner  `json:"user"`
 
-	at path.ContextPath
+	at *place
 }
 
 type owner struct {

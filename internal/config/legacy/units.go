@@ -4,30 +4,29 @@ package legacy
 
 import (
 	"firstboot.dev/ignition/internal/config"
-	vpath "github.com/coreos/vcontext/path"
 )
 
 // units translates units in the order of first appearance. Later entries of one name go into the first.
 func (t *translation) units(list []unit) {
 	index := map[string]int{}
 	for i := range list {
-		u := t.unit(&list[i], at("systemd", "units", i))
+		u := t.unit(&list[i], at("systemd", "units").at(i))
 		n, merge := index[u.Name]
 		if merge {
 			t.out.Systemd.Units[n] = mergeUnits(t.out.Systemd.Units[n], u)
 		} else {
 			n = len(t.out.Systemd.Units)
 			index[u.Name] = n
-			t.comes(at("systemd", "units", n), at("systemd", "units", i))
+			t.comes(at("systemd", "units").at(n), at("systemd", "units").at(i))
 			t.out.Systemd.Units = append(t.out.Systemd.Units, u)
 		}
 		if merge && u.Contents != nil {
-			t.comes(at("systemd", "units", n, "contents"), at("systemd", "units", i, "contents"))
+			t.comes(at("systemd", "units").at(n).field("contents"), at("systemd", "units").at(i).field("contents"))
 		}
 		for j := range u.Dropins {
 			for k, d := range t.out.Systemd.Units[n].Dropins {
 				if merge && d.Name == u.Dropins[j].Name {
-					t.comes(at("systemd", "units", n, "dropins", k), at("systemd", "units", i, "dropins", j))
+					t.comes(at("systemd", "units").at(n).field("dropins").at(k), at("systemd", "units").at(i).field("dropins").at(j))
 				}
 			}
 		}
@@ -42,7 +41,7 @@ func mergeUnits(a, b config.Unit) config.Unit {
 	return config.Merge(whole(a), whole(b)).Systemd.Units[0]
 }
 
-func (t *translation) unit(u *unit, here vpath.ContextPath) config.Unit {
+func (t *translation) unit(u *unit, here *place) config.Unit {
 	out := config.Unit{Name: u.Name, Contents: filled(&u.Contents), Mask: ifTrue(u.Mask), Enabled: u.Enabled}
 	if out.Enabled == nil {
 		out.Enabled = ifTrue(u.Enable)
@@ -51,7 +50,7 @@ func (t *translation) unit(u *unit, here vpath.ContextPath) config.Unit {
 	for i := range u.Dropins {
 		d := &u.Dropins[i]
 		if seen[d.Name] {
-			t.fail(below(here, "dropins", i), "Config has duplicate dropin name %q in unit %q.  All dropins must specify a unique `name`.", d.Name, u.Name)
+			t.failf(here.field("dropins").at(i), "Config has duplicate dropin name %q in unit %q.  All dropins must specify a unique `name`.", d.Name, u.Name)
 		}
 		seen[d.Name] = true
 		out.Dropins = append(out.Dropins, config.Dropin{Name: d.Name, Contents: filled(&d.Contents)})
@@ -63,21 +62,21 @@ func (t *translation) unit(u *unit, here vpath.ContextPath) config.Unit {
 func (t *translation) networkd(list []networkdUnit) {
 	const dir = "/etc/systemd/network/"
 	for i := range list {
-		u, here := &list[i], at("networkd", "units", i)
+		u, here := &list[i], at("networkd", "units").at(i)
 		if u.Contents != "" {
 			t.networkdFile(dir+u.Name, u.Contents, here)
 		}
 		for j := range u.Dropins {
-			t.networkdFile(dir+u.Name+".d/"+u.Dropins[j].Name, u.Dropins[j].Contents, below(here, "dropins", j))
+			t.networkdFile(dir+u.Name+".d/"+u.Dropins[j].Name, u.Dropins[j].Contents, here.field("dropins").at(j))
 		}
 	}
 }
 
-func (t *translation) networkdFile(name, contents string, here vpath.ContextPath) {
+func (t *translation) networkdFile(name, contents string, here *place) {
 	overwrite, mode, source := true, 0o644, escape(contents, "-_.~$&+=:@")
-	to := at("storage", "files", len(t.out.Storage.Files))
+	to := at("storage", "files").at(len(t.out.Storage.Files))
 	t.comes(to, here)
-	t.comes(below(to, "path"), below(here, "name"))
+	t.comes(to.field("path"), here.field("name"))
 	t.out.Storage.Files = append(t.out.Storage.Files, config.File{
 		Node: config.Node{Path: name, Overwrite: &overwrite}, Mode: &mode, Contents: config.Resource{Source: &source},
 	})
@@ -94,7 +93,7 @@ func (t *translation) passwd(p *passwd) {
 		a := &u.account
 		if u.Create != nil {
 			a = u.Create
-			t.comes(at("passwd", "users", i, "groups"), at("passwd", "users", i, "create", "groups"))
+			t.comes(at("passwd", "users").at(i).field("groups"), at("passwd", "users").at(i).field("create").field("groups"))
 		}
 		hash := u.PasswordHash
 		if t.v.Before(v2_1) {
