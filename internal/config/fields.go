@@ -16,7 +16,7 @@ type field struct {
 	elem     *object // object type of the value or of the list's elements, nil for scalars
 	since    Version
 	until    Version            // last version that has the field; the zero value says that none is
-	narrow   map[string]Version // keys of elem that are newer here than in elem itself
+	narrow   map[string]Version // keys of elem that are of another version here than in elem itself
 	list     bool
 	pointer  bool   // to an object: null and absent give nil
 	appends  bool   // lists only: no keys, child's entries follow the parent's
@@ -103,10 +103,12 @@ func parseNarrow(tag string) map[string]Version {
 	if tag == "" {
 		return nil
 	}
-	names, version, _ := strings.Cut(tag, "=")
 	m := map[string]Version{}
-	for n := range strings.SplitSeq(names, ",") {
-		m[n] = minorVersion(version)
+	for part := range strings.SplitSeq(tag, ";") {
+		names, version, _ := strings.Cut(part, "=")
+		for n := range strings.SplitSeq(names, ",") {
+			m[n] = minorVersion(version)
+		}
 	}
 	return m
 }
@@ -127,9 +129,9 @@ func (o *object) lookup(key []byte) (f *field, exact bool) {
 
 // known tells whether version v has the field, given the narrowing of the place where its object stands.
 func (f *field) known(v Version, narrow map[string]Version) bool {
-	if v.Before(f.since) || f.until != (Version{}) && f.until.Before(v) {
-		return false
+	since, ok := narrow[f.name]
+	if !ok {
+		since = f.since
 	}
-	n, ok := narrow[f.name]
-	return !ok || !v.Before(n)
+	return !v.Before(since) && (f.until == Version{} || !f.until.Before(v))
 }

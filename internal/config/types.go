@@ -6,7 +6,7 @@ package config
 //
 //	json:"name"            the key; omitempty on pointers and lists, never on objects (the cache form prints {})
 //	since:"3.N"            first spec version that has the field; older documents report it as an unused key
-//	narrow:"a,b=3.N"       fields of the embedded or element type that are newer in this place than in the type itself
+//	narrow:"a,b=3.N;c=3.M" fields of the element type that are of another version in this place than in the type itself
 //	merge:"append"         list is exempt from duplicate checks and merged by appending
 //	space:"name"           lists of one object with the same name share one key space (duplicates, merge)
 //	presence:"true"        object of which a rule asks whether the document has it at all

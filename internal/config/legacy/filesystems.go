@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"path"
-	"slices"
 	"strings"
-
-	"firstboot.dev/ignition/internal/config"
 )
 
 // In 2.x files name a filesystem and a path on it; in 3.x filesystems have a mount point, and files a path in the
@@ -49,7 +46,9 @@ func (t *translation) filesystems(list []filesystem) {
 func (t *translation) filesystemByPath(f *filesystem, here *place) {
 	p := path.Clean(*f.Path)
 	rest, ok := strings.CutPrefix(p, targetRoot)
-	if !ok || rest != "" && rest[0] != '/' {
+	if !path.IsAbs(p) {
+		return // reported by the rules of the old version
+	} else if !ok || rest != "" && rest[0] != '/' {
 		t.failf(here.field("path"), "a filesystem by path cannot be carried over unless it is in %s: give device and format in mount", targetRoot)
 	} else {
 		p = path.Join("/", rest)
@@ -61,57 +60,56 @@ func (t *translation) filesystemByPath(f *filesystem, here *place) {
 
 func (t *translation) mounted(f *filesystem, here *place) {
 	m := f.Mount
-	out := config.Filesystem{Device: m.Device, Format: filled(&m.Format), Label: m.Label, UUID: m.UUID,
-		WipeFilesystem: ifTrue(m.WipeFilesystem), Options: m.Options}
+	format := text(m.Format)
+	m.WipeFilesystem = ifTrue(m.WipeFilesystem)
 	if m.Create != nil {
 		yes := true
-		out.WipeFilesystem = &yes
-		out.Options = slices.Concat(m.Options, m.Create.Options)
+		m.WipeFilesystem = &yes
+		m.Options = append(m.Options, m.Create.Options...)
 		if !isTrue(m.Create.Force) {
 			t.fail(f.mountAt.field("create"), "Config must force filesystem creation in case `mount.create` object is defined.")
 		}
 	}
-	wipes := isTrue(out.WipeFilesystem)
 	if f.Name == "root" {
 		// The system mounts it, so it has no path. To only say where it is has no meaning any more.
-		if !wipes {
+		if m.WipeFilesystem == nil {
 			t.warn(here, "this entry of the root filesystem is dropped: it does not wipe, and the system itself knows where its root is")
 			return
 		}
 		t.warn(here, "the root filesystem is made anew, as this says; older engines for spec 3.x dropped the entry")
 	} else if f.Name != "" {
-		t.mountNamed(f, &out, here)
+		t.mountNamed(f, here.field("name"))
 	}
-	if strings.EqualFold(f.Name, "oem") && !wipes {
-		if m.Format != "btrfs" {
+	if strings.EqualFold(f.Name, "oem") && m.WipeFilesystem == nil {
+		btrfs := "btrfs"
+		if format != btrfs {
 			t.warn(f.mountAt.field("format"), "the OEM filesystem is btrfs, whatever is written here, unless it is wiped")
 		}
-		btrfs := "btrfs"
-		out.Format = &btrfs
+		m.Format = &btrfs
 	}
 	to := at("storage", "filesystems").at(len(t.out.Storage.Filesystems))
 	t.comes(to, f.mountAt)
 	t.comes(to.field("path"), here.field("name"))
-	t.out.Storage.Filesystems = append(t.out.Storage.Filesystems, out)
+	t.out.Storage.Filesystems = append(t.out.Storage.Filesystems, m.Filesystem)
 }
 
 // mountNamed finds the mount point of a filesystem that is not root. All of one name have the first one's.
-func (t *translation) mountNamed(f *filesystem, out *config.Filesystem, here *place) {
+func (t *translation) mountNamed(f *filesystem, here *place) {
 	m := t.mounts[f.Name]
 	switch {
 	case m != nil:
-		t.warnf(here.field("name"), "another filesystem has the name %q too; both are mounted at one place, and files go to the later one", f.Name)
+		t.warnf(here, "another filesystem has the name %q too; both are mounted at one place, and files go to the later one", f.Name)
 	case strings.Contains(f.Name, "/") || strings.Contains(f.Name, ".."):
-		t.fail(here.field("name"), `a filesystem name with "/" or ".." cannot be carried over: it is part of a path`)
+		t.fail(here, `a filesystem name with "/" or ".." cannot be carried over: it is part of a path`)
 		m = &mountPoint{"/", true}
 	case f.Name == "oem":
 		m = &mountPoint{oemPath, true}
 	default:
-		m = &mountPoint{mountPath(f.Name, f.Mount.Device), f.Mount.Format != "swap"}
+		m = &mountPoint{mountPath(f.Name, f.Mount.Device), text(f.Mount.Format) != "swap"}
 	}
 	t.mounts[f.Name] = m
 	if m.holds {
-		out.Path = &m.path
+		f.Mount.Path = &m.path
 	}
 }
 

@@ -17,28 +17,41 @@ type placed struct {
 func (t *translation) nodes(s *storage) {
 	var all []placed
 	out := &t.out.Storage
+	storage := at("storage")
 	for i := range s.Files {
-		if n, ok := t.node(&s.Files[i].node, at("storage", "files").at(len(out.Files))); ok {
-			out.Files = append(out.Files, t.file(&s.Files[i], n))
-			all = append(all, placed{"File", n.Path, s.Files[i].at})
+		f := &s.Files[i]
+		if full, ok := t.place(&f.node); ok {
+			to := storage.field("files").at(len(out.Files))
+			out.Files = append(out.Files, config.File{})
+			n := &out.Files[len(out.Files)-1]
+			t.node(&n.Node, &f.node, full, to)
+			t.file(n, f, to)
+			all = append(all, placed{"File", full, f.at})
 		}
 	}
 	for i := range s.Directories {
-		if n, ok := t.node(&s.Directories[i].node, at("storage", "directories").at(len(out.Directories))); ok {
-			out.Directories = append(out.Directories, config.Directory{Node: n, Mode: t.mode(s.Directories[i].Mode, n.Path, "0755", s.Directories[i].at)})
-			all = append(all, placed{"Directory", n.Path, s.Directories[i].at})
+		d := &s.Directories[i]
+		if full, ok := t.place(&d.node); ok {
+			to := storage.field("directories").at(len(out.Directories))
+			out.Directories = append(out.Directories, config.Directory{})
+			n := &out.Directories[len(out.Directories)-1]
+			t.node(&n.Node, &d.node, full, to)
+			n.Mode = t.mode(d.Mode, full, "0755 (493)", d.at)
+			all = append(all, placed{"Directory", full, d.at})
 		}
 	}
 	links := map[string]bool{}
 	for i := range s.Links {
 		l := &s.Links[i]
-		if n, ok := t.node(&l.node, at("storage", "links").at(len(out.Links))); ok {
+		if full, ok := t.place(&l.node); ok {
 			if l.Overwrite == nil {
 				t.warn(l.at, "overwrite is not given: a link replaced what was at its path, and now it is an error if something is there")
 			}
-			out.Links = append(out.Links, config.Link{Node: n, Hard: ifTrue(l.Hard), Target: &l.Target})
-			all = append(all, placed{"Link", n.Path, l.at})
-			links[n.Path] = true
+			to := storage.field("links").at(len(out.Links))
+			out.Links = append(out.Links, config.Link{Hard: ifTrue(l.Hard), Target: l.Target})
+			t.node(&out.Links[len(out.Links)-1].Node, &l.node, full, to)
+			all = append(all, placed{"Link", full, l.at})
+			links[full] = true
 		}
 	}
 	t.clashes(all, links)
@@ -47,82 +60,67 @@ func (t *translation) nodes(s *storage) {
 // clashes finds nodes that 3.x does not allow together.
 func (t *translation) clashes(all []placed, links map[string]bool) {
 	t.conflicts = map[string]bool{}
-	seen := map[string]*placed{}
-	for i := range all {
-		n := &all[i]
-		if first := seen[n.path]; first != nil {
+	seen := map[string]string{}
+	for _, n := range all {
+		shown := n.kind + ": " + n.path
+		if first := seen[n.path]; first != "" {
 			t.conflicts[n.path] = true
-			t.failf(n.at, "Config has conflicting inodes: \"%s: %s\" and \"%s: %s\".  All files, directories and links must specify a unique `path`.",
-				first.kind, first.path, n.kind, n.path)
+			t.failf(n.at, `Config has conflicting inodes: "%s" and "%s".  All files, directories and links must specify a unique %s.`, first, shown, "`path`")
 		} else {
-			seen[n.path] = n
+			seen[n.path] = shown
 		}
 		for end := 1; end < len(n.path); end++ {
 			if n.path[end] == '/' && links[n.path[:end]] {
-				t.failf(n.at, "%s: %s uses link defined in config %q. Please use a link not defined in Storage:Links", n.kind, n.path, n.path[:end])
+				t.failf(n.at, `%s uses link defined in config "%s". Please use a link not defined in Storage:Links`, shown, n.path[:end])
 				break
 			}
 		}
 	}
 }
 
-func (t *translation) node(n *node, to *place) (config.Node, bool) {
-	full, ok := t.place(n)
-	if !ok {
-		return config.Node{}, false
-	}
+func (t *translation) node(out *config.Node, n *node, full string, to *place) {
 	t.comes(to, n.at)
-	return config.Node{Path: full, Overwrite: n.Overwrite, User: n.User.translate(t.v), Group: n.Group.translate(t.v)}, true
-}
-
-// translate makes the numbers explicit that are never absent below 2.1.0.
-func (o owner) translate(v config.Version) config.NodeOwner {
-	out := config.NodeOwner{ID: o.ID, Name: filled(o.Name)}
-	if v.Before(v2_1) && out.ID == nil {
-		out.ID = new(int)
+	out.Path, out.Overwrite, out.User, out.Group = full, n.Overwrite, n.User, n.Group
+	for _, o := range []*config.NodeOwner{&out.User, &out.Group} {
+		prune(o)
+		if t.v.Before(v2_1) && o.ID == nil {
+			o.ID = new(int) // which could not be absent
+		}
 	}
-	return out
 }
 
-func (t *translation) file(f *file, n config.Node) config.File {
-	to := at("storage", "files").at(len(t.out.Storage.Files))
-	from := f.at.field("contents")
-	out := config.File{Node: n, Mode: t.mode(f.Mode, n.Path, "0644", f.at)}
+func (t *translation) file(out *config.File, f *file, to *place) {
+	out.Mode = t.mode(f.Mode, out.Path, "0644 (420)", f.at)
 	overwrite := !isTrue(f.Append)
 	if overwrite && f.Overwrite != nil {
 		overwrite = *f.Overwrite
 	}
 	out.Overwrite = &overwrite
+	from := f.at.field("contents")
 	if isTrue(f.Append) {
-		t.comes(to.field("append").at(0), from)
-		out.Append = []config.Resource{t.contents(f, to.field("append").at(0), from)}
+		to = to.field("append").at(0)
+		t.comes(to, from)
+		t.resource(&f.Contents, to, from)
+		out.Append = append(out.Append, f.Contents)
 	} else {
-		out.Contents = t.contents(f, to.field("contents"), from)
+		t.resource(&f.Contents, to.field("contents"), from)
+		out.Contents = f.Contents
 	}
-	return out
-}
-
-func (t *translation) contents(f *file, to, from *place) config.Resource {
-	r := t.reference(&f.Contents.reference, to, from)
-	r.Compression = filled(f.Contents.Compression)
-	return r
 }
 
 // mode keeps an absent mode below 2.2.0 what it was: no permission for anyone.
 func (t *translation) mode(mode *int, name, def string, here *place) *int {
 	switch {
 	case mode == nil && t.v.Before(v2_2):
-		t.warnf(here, "mode is not given, so that of %s is 0000, which this version means by it: give it in decimal, %s is %s", name, def, decimalOf[def])
+		t.warnf(here, "mode is not given, so that of %s is 0000, which this version means by it: mostly %s is meant", name, def)
 		return new(int)
 	case mode == nil:
-		t.warnf(here, "mode is not given, so that of %s is %s; spec 2.x meant 0000: give it in decimal", name, def)
+		t.warnf(here, "mode is not given, so that of %s is %s; spec 2.x meant 0000 by it", name, def)
 	case *mode >= 0 && *mode <= 0o7777 && *mode&0o7000 != 0:
 		t.warnf(here.field("mode"), "the setuid, setgid or sticky bit of %s is set, as this says; older engines for spec 3.x cleared it", name)
 	}
 	return mode
 }
-
-var decimalOf = map[string]string{"0644": "420", "0755": "493"}
 
 // lift gives a document of spec 1 the shape of 2.0.0, and notes where everything stands.
 func (d *document) lift(v config.Version) {
@@ -135,9 +133,12 @@ func (d *document) lift(v config.Version) {
 			continue
 		}
 		f.Name = "_translate-filesystem-" + strconv.Itoa(i)
-		f.Mount = &mount{Create: f.Create, Device: f.Device, Format: f.Format}
-		for j, old := range f.Files {
-			s.Files = append(s.Files, old.lift(f.Name, f.mountAt.field("files").at(j)))
+		f.Mount = &mount{Create: f.Create}
+		f.Mount.Device, f.Mount.Format = f.Device, f.Format
+		for j := range f.Files {
+			s.Files = append(s.Files, file{})
+			f.Files[j].lift(&s.Files[len(s.Files)-1], f.Name)
+			s.Files[len(s.Files)-1].at = f.mountAt.field("files").at(j)
 		}
 	}
 	if v == v1 {
@@ -154,8 +155,7 @@ func (d *document) lift(v config.Version) {
 	}
 }
 
-func (f oldFile) lift(filesystem string, here *place) file {
-	out := file{node: node{Filesystem: filesystem, Path: f.Path, User: owner{ID: f.UID}, Group: owner{ID: f.GID}, at: here}, Mode: f.Mode}
+func (f *oldFile) lift(out *file, filesystem string) {
+	out.Filesystem, out.Path, out.Mode, out.User.ID, out.Group.ID = filesystem, f.Path, f.Mode, f.UID, f.GID
 	out.Contents.Source = escape(f.Contents, "-_.!~*'()")
-	return out
 }

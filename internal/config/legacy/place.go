@@ -113,3 +113,11 @@ func ifTrue(b *bool) *bool {
 }
 
 func isTrue(b *bool) bool { return ifTrue(b) != nil }
+
+//go:noinline
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}

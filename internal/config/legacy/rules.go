@@ -4,8 +4,8 @@ package legacy
 
 import (
 	"errors"
-	"fmt"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -48,7 +48,7 @@ func (t *translation) validateIgnition(d *ignition) {
 	if r := d.Config.Replace; r != nil {
 		p := at("ignition", "config", "replace")
 		t.validateReference(r, p)
-		if r.Source == "" {
+		if text(r.Source) == "" {
 			t.fail(p, "source is required")
 		}
 	}
@@ -58,10 +58,10 @@ func (t *translation) validateIgnition(d *ignition) {
 	}
 }
 
-func (t *translation) validateReference(r *reference, here *place) {
-	if r.Source != "" {
-		err := config.CheckURL(r.Source, config.V3_1) // which knows no scheme that 2.4.0 lacks
-		scheme, _, _ := strings.Cut(strings.ToLower(r.Source), ":")
+func (t *translation) validateReference(r *config.Resource, here *place) {
+	if text(r.Source) != "" {
+		err := config.CheckURL(*r.Source, config.V3_1) // which knows no scheme that 2.4.0 lacks
+		scheme, _, _ := strings.Cut(strings.ToLower(*r.Source), ":")
 		if err == nil && t.v.Before(v2_1) && (scheme == "tftp" || scheme == "s3") {
 			err = errors.New("invalid url scheme")
 		}
@@ -95,7 +95,7 @@ func (t *translation) validateFile(f *file) {
 	if isTrue(f.Append) && isTrue(f.Overwrite) {
 		t.fail(f.at.field("overwrite"), "a file cannot be appended to and overwritten")
 	}
-	t.validateReference(&f.Contents.reference, f.at.field("contents"))
+	t.validateReference(&f.Contents, f.at.field("contents"))
 }
 
 func (t *translation) validateDisk(d *disk, here *place) {
@@ -147,11 +147,11 @@ func (t *translation) validateMount(m *mount, here *place) {
 	if t.v.Before(v2_1) {
 		formats = formats[:3]
 	}
-	if !slices.Contains(formats, m.Format) {
+	if !slices.Contains(formats, text(m.Format)) {
 		t.fail(here.field("format"), "invalid filesystem format")
 	}
-	if limit, ok := config.LabelLimit(m.Format); ok && m.Label != nil && len(*m.Label) > limit {
-		t.failOn(here.field("label"), fmt.Errorf("filesystem labels cannot be longer than %d characters when using %s", limit, m.Format))
+	if limit, ok := config.LabelLimit(text(m.Format)); ok && len(text(m.Label)) > limit {
+		t.failf(here.field("label"), "filesystem labels cannot be longer than %d characters when using %s", limit, *m.Format)
 	}
 	if m.Create != nil && isTrue(m.WipeFilesystem) {
 		t.fail(here, "create and wipeFilesystem cannot be used together")
@@ -161,19 +161,19 @@ func (t *translation) validateMount(m *mount, here *place) {
 	}
 }
 
-func (t *translation) validateNetworkd(u *networkdUnit, here *place) {
+func (t *translation) validateNetworkd(u *config.Unit, here *place) {
 	switch path.Ext(u.Name) {
 	case ".link", ".netdev", ".network":
 	default:
 		t.fail(here.field("name"), "invalid networkd unit extension")
 	}
-	t.failOn(here.field("contents"), t.contentsError(u.Contents))
+	t.failOn(here.field("contents"), t.contentsError(text(u.Contents)))
 	for i := range u.Dropins {
 		d, p := &u.Dropins[i], here.field("dropins").at(i)
 		if path.Ext(d.Name) != ".conf" {
 			t.fail(p.field("name"), "invalid networkd drop-in extension")
 		}
-		t.failOn(p.field("contents"), t.contentsError(d.Contents))
+		t.failOn(p.field("contents"), t.contentsError(text(d.Contents)))
 	}
 }
 
@@ -185,22 +185,21 @@ func (t *translation) contentsError(s string) error {
 	return config.CheckUnitContents(s)
 }
 
+// validateUser wants what can stand in create either there or beside it.
 func (t *translation) validateUser(u *user, here *place) {
 	if u.Create == nil {
 		return
 	}
-	a := &u.account
-	for _, f := range []struct {
-		name  string
-		given bool
-	}{
-		{"gecos", filled(a.Gecos) != nil}, {"groups", len(a.Groups) > 0}, {"homeDir", filled(a.HomeDir) != nil},
-		{"noCreateHome", isTrue(a.NoCreateHome)}, {"noLogInit", isTrue(a.NoLogInit)}, {"noUserGroup", isTrue(a.NoUserGroup)},
-		{"primaryGroup", filled(a.PrimaryGroup) != nil}, {"shell", filled(a.Shell) != nil}, {"system", isTrue(a.System)},
-		{"uid", a.UID != nil},
-	} {
-		if f.given {
-			t.failf(here.field(f.name), "%s cannot be used together with create: move it into create, or move all of create to the user", f.name)
+	beside := u.User
+	beside.Name, beside.PasswordHash, beside.SSHAuthorizedKeys = "", nil, nil
+	prune(&beside)
+	v := reflect.ValueOf(&beside).Elem()
+	for i := range v.NumField() {
+		f := v.Field(i)
+		if f.IsZero() || f.Kind() == reflect.Slice && f.Len() == 0 {
+			continue
 		}
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		t.failf(here.field(name), "%s cannot be used together with create: move it into create, or move all of create to the user", name)
 	}
 }

@@ -3,6 +3,7 @@
 package legacy
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 
@@ -42,7 +43,7 @@ func (t *translation) checkResult() {
 	}
 }
 
-// isKnownConflict tells of a duplicate that translateNodes reports, maybe at the other of the two entries.
+// isKnownConflict tells of a duplicate that clashes reports, maybe at the other of the two entries.
 func (t *translation) isKnownConflict(e report.Entry) bool {
 	if len(e.Context.Path) != 3 || e.Context.Path[0] != "storage" || e.Message != "duplicate entry defined" {
 		return false
@@ -60,115 +61,137 @@ func (t *translation) isKnownConflict(e report.Entry) bool {
 }
 
 func (t *translation) translate(d *document) {
-	t.out.Ignition.Version = config.MaxVersion()
 	t.ignition(&d.Ignition)
 	t.filesystems(d.Storage.Filesystems)
 	t.nodes(&d.Storage)
-	t.disks(d.Storage.Disks)
-	for i := range d.Storage.RAID {
-		r := &d.Storage.RAID[i]
-		spares := r.Spares
-		if spares != nil && *spares == 0 {
-			spares = nil
+	for i := range d.Storage.Disks {
+		t.disk(&d.Storage.Disks[i], at("storage", "disks").at(i))
+	}
+	t.out.Storage.RAID = d.Storage.RAID
+	for i := range t.out.Storage.RAID {
+		if r := &t.out.Storage.RAID[i]; r.Spares != nil && *r.Spares == 0 {
+			r.Spares = nil
 		}
-		t.out.Storage.RAID = append(t.out.Storage.RAID, config.RAID{Name: r.Name, Level: &r.Level,
-			Devices: r.Devices, Options: r.Options, Spares: spares})
 	}
 	t.units(d.Systemd.Units)
 	t.networkd(d.Networkd.Units)
-	t.passwd(&d.Passwd)
+	t.out.Passwd.Groups = d.Passwd.Groups
+	for i := range d.Passwd.Groups {
+		prune(&d.Passwd.Groups[i])
+	}
+	for i := range d.Passwd.Users {
+		t.user(&d.Passwd.Users[i], at("passwd", "users").at(i))
+	}
+	t.out.Ignition.Version = config.MaxVersion()
 }
 
 func (t *translation) ignition(d *ignition) {
-	old, out := at("ignition", "config", "append"), &t.out.Ignition
-	if len(d.Config.Append) > 0 {
-		t.comes(at("ignition", "config", "merge"), old)
-		t.warn(old, "append is read as merge of spec 3.x: entries that this config has too are replaced and not added once more")
+	to, from := at("ignition", "config", "merge"), at("ignition", "config", "append")
+	out := &t.out.Ignition
+	out.Config.Merge = d.Config.Append
+	if len(out.Config.Merge) > 0 {
+		t.comes(to, from)
+		t.warn(from, "append is read as merge: of what both configs have, one is laid over the other instead of adding it once more")
 	}
-	for i := range d.Config.Append {
-		out.Config.Merge = append(out.Config.Merge, t.reference(&d.Config.Append[i], at("ignition", "config", "merge").at(i), old.at(i)))
+	t.resources(out.Config.Merge, to, from)
+	if d.Config.Replace != nil {
+		from = at("ignition", "config", "replace")
+		out.Config.Replace = *d.Config.Replace
+		t.resource(&out.Config.Replace, from, from)
 	}
-	if r := d.Config.Replace; r != nil {
-		p := at("ignition", "config", "replace")
-		out.Config.Replace = t.reference(r, p, p)
-	}
-	for i := range d.Security.TLS.CertificateAuthorities {
-		p := at("ignition", "security", "tls", "certificateAuthorities").at(i)
-		out.Security.TLS.CertificateAuthorities = append(out.Security.TLS.CertificateAuthorities,
-			t.reference(&d.Security.TLS.CertificateAuthorities[i], p, p))
-	}
-	out.Timeouts = config.Timeouts{HTTPResponseHeaders: d.Timeouts.HTTPResponseHeaders, HTTPTotal: d.Timeouts.HTTPTotal}
-	out.Proxy = config.Proxy{HTTPProxy: filled(d.Proxy.HTTPProxy), HTTPSProxy: filled(d.Proxy.HTTPSProxy), NoProxy: d.Proxy.NoProxy}
+	from = at("ignition", "security", "tls", "certificateAuthorities")
+	out.Security.TLS.CertificateAuthorities = d.Security.TLS.CertificateAuthorities
+	t.resources(out.Security.TLS.CertificateAuthorities, from, from)
+	out.Timeouts = d.Timeouts
+	out.Proxy = d.Proxy
+	prune(&out.Proxy)
 }
 
-// reference translates a resource that is at one path in the result and was at another.
-func (t *translation) reference(r *reference, to, from *place) config.Resource {
-	out := config.Resource{Source: &r.Source, Verification: config.Verification{Hash: r.Verification.Hash}}
-	for i := range r.HTTPHeaders {
-		h := &r.HTTPHeaders[i]
+func (t *translation) resources(list []config.Resource, to, from *place) {
+	for i := range list {
+		t.resource(&list[i], to.at(i), from.at(i))
+	}
+}
+
+// resource changes a resource, which is at one path in the result and was at another, to its new form.
+func (t *translation) resource(r *config.Resource, to, from *place) {
+	r.Compression = filled(r.Compression)
+	if r.Source == nil {
+		r.Source = new(string)
+	}
+	n := 0
+	for i, h := range r.HTTPHeaders {
 		header := from.field("httpHeaders").at(i)
-		if h.Value == "" && h.Name != "" {
+		h.Value = filled(h.Value)
+		if h.Value == nil && h.Name != "" {
 			t.warnf(header, "header %q is dropped: it has no value, which spec 3.x does not send", h.Name)
 			continue
 		}
-		t.comes(to.field("httpHeaders").at(len(out.HTTPHeaders)), header)
-		out.HTTPHeaders = append(out.HTTPHeaders, config.HTTPHeader{Name: h.Name, Value: filled(&h.Value)})
+		t.comes(to.field("httpHeaders").at(n), header)
+		r.HTTPHeaders[n] = h
+		n++
 	}
-	return out
+	r.HTTPHeaders = r.HTTPHeaders[:n]
 }
 
 const sectorsPerMiB = 2048
 
-func (t *translation) disks(disks []disk) {
-	for i := range disks {
-		d := config.Disk{Device: disks[i].Device, WipeTable: ifTrue(disks[i].WipeTable)}
-		for j := range disks[i].Partitions {
-			d.Partitions = append(d.Partitions, t.partition(&disks[i].Partitions[j], at("storage", "disks").at(i).field("partitions").at(j)))
-		}
-		t.out.Storage.Disks = append(t.out.Storage.Disks, d)
-	}
-}
-
-// partition keeps absent what is absent. The older engine made 0 and "" of it on the way through 2.3.0, and then
+// disk keeps absent what is absent. The older engine made 0 and "" of it on the way through 2.3.0, and then
 // refused every partition.
-func (t *translation) partition(p *partition, here *place) config.Partition {
-	out := config.Partition{Number: p.Number, Label: p.Label, GUID: filled(p.GUID), TypeGUID: filled(p.TypeGUID),
-		ShouldExist: p.ShouldExist, SizeMiB: p.SizeMiB, StartMiB: p.StartMiB, WipePartitionEntry: ifTrue(p.WipePartitionEntry)}
-	if t.v.Before(v2_3) {
-		out.Label = filled(p.Label)
-	}
-	for _, sectors := range []struct {
-		name  string
-		given *int
-		to    **int
-	}{{"size", p.Size, &out.SizeMiB}, {"start", p.Start, &out.StartMiB}} {
-		if sectors.given == nil {
-			continue
-		}
-		mib := *sectors.given / sectorsPerMiB
-		if *sectors.to == nil {
-			t.comes(here.field(sectors.name+"MiB"), here.field(sectors.name))
-			*sectors.to = &mib
-		}
+func (t *translation) disk(d *disk, here *place) {
+	out := config.Disk{Device: d.Device, WipeTable: ifTrue(d.WipeTable)}
+	for i := range d.Partitions {
+		p, here := &d.Partitions[i], here.field("partitions").at(i)
+		label, exists := p.Label, p.ShouldExist
+		prune(&p.Partition)
+		p.ShouldExist = exists
 		if !t.v.Before(v2_3) {
-			t.warnf(here.field(sectors.name), "%s is deprecated; use %sMiB instead, here %d", sectors.name, sectors.name, mib)
+			p.Label = label
 		}
+		t.sectors("size", p.Size, &p.SizeMiB, here)
+		t.sectors("start", p.Start, &p.StartMiB, here)
+		out.Partitions = append(out.Partitions, p.Partition)
 	}
-	return out
+	t.out.Storage.Disks = append(t.out.Storage.Disks, out)
 }
 
-// escape percent-encodes all bytes but letters, digits and the ones in keep.
-func escape(s, keep string) string {
+func (t *translation) sectors(name string, given *int, to **int, here *place) {
+	if given == nil {
+		return
+	}
+	mib := *given / sectorsPerMiB
+	if *to == nil {
+		t.comes(here.field(name+"MiB"), here.field(name))
+		*to = &mib
+	}
+	if !t.v.Before(v2_3) {
+		t.warnf(here.field(name), "%s is deprecated; use %sMiB instead, here %d", name, name, mib)
+	}
+}
+
+// prune makes absent what says nothing: strings that are empty, and booleans that are false.
+func prune(object any) {
+	v := reflect.ValueOf(object).Elem()
+	for i := range v.NumField() {
+		f := v.Field(i)
+		if f.Kind() == reflect.Pointer && !f.IsNil() && f.Elem().Kind() != reflect.Int && f.Elem().IsZero() {
+			f.SetZero()
+		}
+	}
+}
+
+// escape gives a text as a data URL, with all bytes percent-encoded but letters, digits and the ones in keep.
+func escape(s, keep string) *string {
 	const hex = "0123456789ABCDEF"
-	var b strings.Builder
-	b.WriteString("data:,")
+	out := append(make([]byte, 0, len(s)+len(s)/2), "data:,"...)
 	for i := range len(s) {
 		switch c := s[i]; {
 		case 'a' <= c|0x20 && c|0x20 <= 'z', '0' <= c && c <= '9', strings.IndexByte(keep, c) >= 0:
-			b.WriteByte(c)
+			out = append(out, c)
 		default:
-			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
+			out = append(out, '%', hex[c>>4], hex[c&15])
 		}
 	}
-	return b.String()
+	text := string(out)
+	return &text
 }

@@ -23,7 +23,8 @@ var (
 var newForm = config.V3_6
 
 // One set of types for all versions, with the tags of internal/config: since is the first version that has a
-// field, until the last. What has no since is in spec 1.
+// field, until the last. What has no since is in spec 1. Where an old object has the keys of the new one, it is the
+// new one's type; narrow says then what is newer than spec 1, and that what no old version has is of "3.0".
 
 // header is what decides about the language of a document.
 type header struct {
@@ -36,86 +37,54 @@ type header struct {
 type document struct {
 	Ignition        ignition `json:"ignition" since:"2.0"`
 	IgnitionVersion int      `json:"ignitionVersion" until:"1.0"`
-	Networkd        networkd `json:"networkd"`
-	Passwd          passwd   `json:"passwd"`
-	Storage         storage  `json:"storage"`
-	Systemd         systemd  `json:"systemd"`
+	Networkd        struct {
+		Units []config.Unit `json:"units" narrow:"dropins=2.2;enabled,mask=3.0"`
+	} `json:"networkd"`
+	Passwd struct {
+		Groups []config.Group `json:"groups"`
+		Users  []user         `json:"users" narrow:"gecos,groups,homeDir,noCreateHome,noLogInit,noUserGroup,primaryGroup,shell,system,uid=2.1"`
+	} `json:"passwd"`
+	Storage storage `json:"storage"`
+	Systemd struct {
+		Units []unit `json:"units" narrow:"enabled=2.1"`
+	} `json:"systemd"`
 }
 
 type ignition struct {
 	Config struct {
-		Append  []reference `json:"append"`
-		Replace *reference  `json:"replace"`
+		Append  []config.Resource `json:"append" narrow:"compression=3.0;httpHeaders=2.4"`
+		Replace *config.Resource  `json:"replace" narrow:"compression=3.0;httpHeaders=2.4"`
 	} `json:"config"`
-	Proxy struct {
-		HTTPProxy  *string  `json:"httpProxy"`
-		HTTPSProxy *string  `json:"httpsProxy"`
-		NoProxy    []string `json:"noProxy"`
-	} `json:"proxy" since:"2.4"`
+	Proxy    config.Proxy `json:"proxy" since:"2.4"`
 	Security struct {
 		TLS struct {
-			CertificateAuthorities []reference `json:"certificateAuthorities"`
+			CertificateAuthorities []config.Resource `json:"certificateAuthorities" narrow:"compression=3.0;httpHeaders=2.4"`
 		} `json:"tls"`
 	} `json:"security" since:"2.2"`
-	Timeouts struct {
-		HTTPResponseHeaders *int `json:"httpResponseHeaders"`
-		HTTPTotal           *int `json:"httpTotal"`
-	} `json:"timeouts" since:"2.1"`
-	Version string `json:"version"`
-}
-
-type reference struct {
-	HTTPHeaders  []httpHeader `json:"httpHeaders" since:"2.4"`
-	Source       string       `json:"source"`
-	Verification struct {
-		Hash *string `json:"hash"`
-	} `json:"verification"`
-}
-
-type httpHeader struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
-}
-
-type fileContents struct {
-	Compression *string `json:"compression"`
-	reference
+	Timeouts config.Timeouts `json:"timeouts" since:"2.1"`
+	Version  string          `json:"version"`
 }
 
 type storage struct {
-	Directories []directory  `json:"directories" since:"2.1"`
-	Disks       []disk       `json:"disks"`
-	Files       []file       `json:"files" since:"2.0"`
-	Filesystems []filesystem `json:"filesystems"`
-	Links       []link       `json:"links" since:"2.1"`
-	RAID        []raid       `json:"raid"`
+	Directories []directory   `json:"directories" since:"2.1"`
+	Disks       []disk        `json:"disks"`
+	Files       []file        `json:"files" since:"2.0"`
+	Filesystems []filesystem  `json:"filesystems"`
+	Links       []link        `json:"links" since:"2.1"`
+	RAID        []config.RAID `json:"raid" narrow:"options=2.2"`
 }
 
 type disk struct {
 	Device     string      `json:"device"`
-	Partitions []partition `json:"partitions"`
+	Partitions []partition `json:"partitions" narrow:"guid=2.1;shouldExist,sizeMiB,startMiB,wipePartitionEntry=2.3"`
 	WipeTable  *bool       `json:"wipeTable"`
 }
 
+// partition may be measured in sectors of 512 bytes.
 type partition struct {
-	GUID               *string `json:"guid" since:"2.1"`
-	Label              *string `json:"label"`
-	Number             int     `json:"number"`
-	ShouldExist        *bool   `json:"shouldExist" since:"2.3"`
-	Size               *int    `json:"size"` // in sectors of 512 bytes, like Start
-	SizeMiB            *int    `json:"sizeMiB" since:"2.3"`
-	Start              *int    `json:"start"`
-	StartMiB           *int    `json:"startMiB" since:"2.3"`
-	TypeGUID           *string `json:"typeGuid"`
-	WipePartitionEntry *bool   `json:"wipePartitionEntry" since:"2.3"`
-}
-
-type raid struct {
-	Devices []string `json:"devices"`
-	Level   string   `json:"level"`
-	Name    string   `json:"name"`
-	Options []string `json:"options" since:"2.2"`
-	Spares  *int     `json:"spares"`
+	config.Partition
+	Size  *int `json:"size"`
+	Start *int `json:"start"`
 }
 
 // filesystem has in spec 1 the fields of its mount, and files.
@@ -123,8 +92,8 @@ type filesystem struct {
 	Create *create   `json:"create" until:"1.0"`
 	Device string    `json:"device" until:"1.0"`
 	Files  []oldFile `json:"files" until:"1.0"`
-	Format string    `json:"format" until:"1.0"`
-	Mount  *mount    `json:"mount" since:"2.0"`
+	Format *string   `json:"format" until:"1.0"`
+	Mount  *mount    `json:"mount" since:"2.0" narrow:"label,options,uuid,wipeFilesystem=2.1;path=3.0"`
 	Name   string    `json:"name" since:"2.0"`
 	Path   *string   `json:"path" since:"2.0"`
 
@@ -132,13 +101,8 @@ type filesystem struct {
 }
 
 type mount struct {
-	Create         *create  `json:"create"`
-	Device         string   `json:"device"`
-	Format         string   `json:"format"`
-	Label          *string  `json:"label" since:"2.1"`
-	Options        []string `json:"options" since:"2.1"`
-	UUID           *string  `json:"uuid" since:"2.1"`
-	WipeFilesystem *bool    `json:"wipeFilesystem" since:"2.1"`
+	config.Filesystem
+	Create *create `json:"create"`
 }
 
 type create struct {
@@ -156,25 +120,20 @@ type oldFile struct {
 }
 
 type node struct {
-	Filesystem string `json:"filesystem"`
-	Group      owner  `json:"group"`
-	Overwrite  *bool  `json:"overwrite" since:"2.2"`
-	Path       string `json:"path"`
-	User       owner  `json:"user"`
+	Filesystem string           `json:"filesystem"`
+	Group      config.NodeOwner `json:"group" narrow:"name=2.1"`
+	Overwrite  *bool            `json:"overwrite" since:"2.2"`
+	Path       string           `json:"path"`
+	User       config.NodeOwner `json:"user" narrow:"name=2.1"`
 
 	at *place
 }
 
-type owner struct {
-	ID   *int    `json:"id"`
-	Name *string `json:"name" since:"2.1"`
-}
-
 type file struct {
 	node
-	Append   *bool        `json:"append" since:"2.2"`
-	Contents fileContents `json:"contents"`
-	Mode     *int         `json:"mode"`
+	Append   *bool           `json:"append" since:"2.2"`
+	Contents config.Resource `json:"contents" narrow:"httpHeaders=2.4"`
+	Mode     *int            `json:"mode"`
 }
 
 type directory struct {
@@ -184,68 +143,16 @@ type directory struct {
 
 type link struct {
 	node
-	Hard   *bool  `json:"hard"`
-	Target string `json:"target"`
-}
-
-type systemd struct {
-	Units []unit `json:"units"`
+	Hard   *bool   `json:"hard"`
+	Target *string `json:"target"`
 }
 
 type unit struct {
-	Contents string   `json:"contents"`
-	Dropins  []dropin `json:"dropins"`
-	Enable   *bool    `json:"enable"`
-	Enabled  *bool    `json:"enabled" since:"2.1"`
-	Mask     *bool    `json:"mask"`
-	Name     string   `json:"name"`
-}
-
-type dropin struct {
-	Contents string `json:"contents"`
-	Name     string `json:"name"`
-}
-
-type networkd struct {
-	Units []networkdUnit `json:"units"`
-}
-
-type networkdUnit struct {
-	Contents string   `json:"contents"`
-	Dropins  []dropin `json:"dropins" since:"2.2"`
-	Name     string   `json:"name"`
-}
-
-type passwd struct {
-	Groups []group `json:"groups"`
-	Users  []user  `json:"users"`
-}
-
-type group struct {
-	GID          *int    `json:"gid"`
-	Name         string  `json:"name"`
-	PasswordHash *string `json:"passwordHash"`
-	System       *bool   `json:"system"`
-}
-
-// account is what a user may have at its own level and in create.
-type account struct {
-	Gecos        *string  `json:"gecos"`
-	Groups       []string `json:"groups"`
-	HomeDir      *string  `json:"homeDir"`
-	NoCreateHome *bool    `json:"noCreateHome"`
-	NoLogInit    *bool    `json:"noLogInit"`
-	NoUserGroup  *bool    `json:"noUserGroup"`
-	PrimaryGroup *string  `json:"primaryGroup"`
-	Shell        *string  `json:"shell"`
-	System       *bool    `json:"system"`
-	UID          *int     `json:"uid"`
+	config.Unit
+	Enable *bool `json:"enable"`
 }
 
 type user struct {
-	account           `since:"2.1"`
-	Create            *account `json:"create"`
-	Name              string   `json:"name"`
-	PasswordHash      *string  `json:"passwordHash"`
-	SSHAuthorizedKeys []string `json:"sshAuthorizedKeys"`
+	config.User
+	Create *config.User `json:"create" narrow:"name,passwordHash,sshAuthorizedKeys=3.0"`
 }
