@@ -104,9 +104,9 @@ func parseNarrow(tag string) map[string]Version {
 		return nil
 	}
 	m := map[string]Version{}
-	for part := range strings.SplitSeq(tag, ";") {
+	for _, part := range strings.Split(tag, ";") {
 		names, version, _ := strings.Cut(part, "=")
-		for n := range strings.SplitSeq(names, ",") {
+		for _, n := range strings.Split(names, ",") {
 			m[n] = minorVersion(version)
 		}
 	}

@@ -59,7 +59,7 @@ func (t *translation) filesystemByPath(f *filesystem, here *place) {
 }
 
 func (t *translation) mounted(f *filesystem, here *place) {
-	m := f.Mount
+	m, inside := f.Mount, t.inMount(here)
 	format := text(m.Format)
 	m.WipeFilesystem = ifTrue(m.WipeFilesystem)
 	if m.Create != nil {
@@ -67,7 +67,7 @@ func (t *translation) mounted(f *filesystem, here *place) {
 		m.WipeFilesystem = &yes
 		m.Options = append(m.Options, m.Create.Options...)
 		if !isTrue(m.Create.Force) {
-			t.fail(f.mountAt.field("create"), "Config must force filesystem creation in case `mount.create` object is defined.")
+			t.fail(inside.field("create"), "Config must force filesystem creation in case `mount.create` object is defined.")
 		}
 	}
 	if f.Name == "root" {
@@ -83,14 +83,22 @@ func (t *translation) mounted(f *filesystem, here *place) {
 	if strings.EqualFold(f.Name, "oem") && m.WipeFilesystem == nil {
 		btrfs := "btrfs"
 		if format != btrfs {
-			t.warn(f.mountAt.field("format"), "the OEM filesystem is btrfs, whatever is written here, unless it is wiped")
+			t.warn(inside.field("format"), "the OEM filesystem is btrfs, whatever is written here, unless it is wiped")
 		}
 		m.Format = &btrfs
 	}
 	to := at("storage", "filesystems").at(len(t.out.Storage.Filesystems))
-	t.comes(to, f.mountAt)
+	t.comes(to, inside)
 	t.comes(to.field("path"), here.field("name"))
 	t.out.Storage.Filesystems = append(t.out.Storage.Filesystems, m.Filesystem)
+}
+
+// inMount is the place of what mount holds. In spec 1 the filesystem itself does.
+func (t *translation) inMount(filesystem *place) *place {
+	if t.v == v1 {
+		return filesystem
+	}
+	return filesystem.field("mount")
 }
 
 // mountNamed finds the mount point of a filesystem that is not root. All of one name have the first one's.
@@ -113,13 +121,13 @@ func (t *translation) mountNamed(f *filesystem, here *place) {
 	}
 }
 
-// place gives the path in the target of a node. ok is false for one whose filesystem is not known, of which
+// place gives the path in the target of a node. It is empty for one whose filesystem is not known, of which
 // nothing more can be said.
-func (t *translation) place(n *node) (full string, ok bool) {
+func (t *translation) place(n *node) string {
 	m := t.mounts[n.Filesystem]
 	switch where := n.at.field("filesystem"); {
 	case n.Filesystem == "" || n.Path == "" || n.Path[0] != '/':
-		return "", false // reported by the rules of the old version
+		return "" // reported by the rules of the old version
 	case m == nil && n.Filesystem == "oem":
 		t.warnf(where, "filesystem \"oem\" is not defined in this config; %s is taken for it", oemPath)
 		m = &mountPoint{oemPath, true}
@@ -127,10 +135,10 @@ func (t *translation) place(n *node) (full string, ok bool) {
 	case m == nil:
 		t.failf(where, "filesystem %q is not defined in this config, and one that another config defines cannot be used: "+
 			"define it here, or use \"root\"", n.Filesystem)
-		return "", false
+		return ""
 	case !m.holds:
 		t.failf(where, "filesystem %q is a swap area, which holds no files", n.Filesystem)
-		return "", false
+		return ""
 	}
-	return path.Join("/", m.path, n.Path), true
+	return path.Join("/", m.path, n.Path)
 }

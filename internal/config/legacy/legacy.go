@@ -110,7 +110,9 @@ func read(raw []byte, v config.Version) (*translation, error) {
 		t.report = unused
 		return t, fmt.Errorf("unable to parse 2.x ignition: %w", err)
 	}
-	d.lift(v)
+	if v == v1 {
+		d.lift()
+	}
 	t.validate(&d)
 	invalid := t.report.IsFatal()
 	t.translate(&d)

@@ -15,53 +15,39 @@ type placed struct {
 }
 
 func (t *translation) nodes(s *storage) {
-	var all []placed
 	out := &t.out.Storage
-	storage := at("storage")
 	for i := range s.Files {
 		f := &s.Files[i]
-		if full, ok := t.place(&f.node); ok {
-			to := storage.field("files").at(len(out.Files))
-			out.Files = append(out.Files, config.File{})
-			n := &out.Files[len(out.Files)-1]
-			t.node(&n.Node, &f.node, full, to)
-			t.file(n, f, to)
-			all = append(all, placed{"File", full, f.at})
+		if n := t.node("File", &f.node, at("storage", "files").at(len(out.Files))); n != nil {
+			out.Files = append(out.Files, config.File{Node: *n, Mode: t.mode(f.Mode, n.Path, "0644 (420)", f.at)})
+			t.file(&out.Files[len(out.Files)-1], f)
 		}
 	}
 	for i := range s.Directories {
 		d := &s.Directories[i]
-		if full, ok := t.place(&d.node); ok {
-			to := storage.field("directories").at(len(out.Directories))
-			out.Directories = append(out.Directories, config.Directory{})
-			n := &out.Directories[len(out.Directories)-1]
-			t.node(&n.Node, &d.node, full, to)
-			n.Mode = t.mode(d.Mode, full, "0755 (493)", d.at)
-			all = append(all, placed{"Directory", full, d.at})
+		if n := t.node("Directory", &d.node, at("storage", "directories").at(len(out.Directories))); n != nil {
+			out.Directories = append(out.Directories, config.Directory{Node: *n, Mode: t.mode(d.Mode, n.Path, "0755 (493)", d.at)})
 		}
 	}
 	links := map[string]bool{}
 	for i := range s.Links {
 		l := &s.Links[i]
-		if full, ok := t.place(&l.node); ok {
+		if n := t.node("Link", &l.node, at("storage", "links").at(len(out.Links))); n != nil {
 			if l.Overwrite == nil {
 				t.warn(l.at, "overwrite is not given: a link replaced what was at its path, and now it is an error if something is there")
 			}
-			to := storage.field("links").at(len(out.Links))
-			out.Links = append(out.Links, config.Link{Hard: ifTrue(l.Hard), Target: l.Target})
-			t.node(&out.Links[len(out.Links)-1].Node, &l.node, full, to)
-			all = append(all, placed{"Link", full, l.at})
-			links[full] = true
+			out.Links = append(out.Links, config.Link{Node: *n, Hard: ifTrue(l.Hard), Target: l.Target})
+			links[n.Path] = true
 		}
 	}
-	t.clashes(all, links)
+	t.clashes(links)
 }
 
 // clashes finds nodes that 3.x does not allow together.
-func (t *translation) clashes(all []placed, links map[string]bool) {
+func (t *translation) clashes(links map[string]bool) {
 	t.conflicts = map[string]bool{}
 	seen := map[string]string{}
-	for _, n := range all {
+	for _, n := range t.placed {
 		shown := n.kind + ": " + n.path
 		if first := seen[n.path]; first != "" {
 			t.conflicts[n.path] = true
@@ -78,25 +64,35 @@ func (t *translation) clashes(all []placed, links map[string]bool) {
 	}
 }
 
-func (t *translation) node(out *config.Node, n *node, full string, to *place) {
+// node gives what nodes have in common its new form, or nil if it has none.
+func (t *translation) node(kind string, n *node, to *place) *config.Node {
+	full := t.place(n)
+	if full == "" {
+		return nil
+	}
 	t.comes(to, n.at)
-	out.Path, out.Overwrite, out.User, out.Group = full, n.Overwrite, n.User, n.Group
-	for _, o := range []*config.NodeOwner{&out.User, &out.Group} {
-		prune(o)
-		if t.v.Before(v2_1) && o.ID == nil {
-			o.ID = new(int) // which could not be absent
-		}
+	t.placed = append(t.placed, placed{kind, full, n.at})
+	out := &config.Node{Path: full, Overwrite: n.Overwrite, User: n.User, Group: n.Group}
+	t.owner(&out.User)
+	t.owner(&out.Group)
+	return out
+}
+
+//go:noinline
+func (t *translation) owner(o *config.NodeOwner) {
+	prune(o)
+	if t.v.Before(v2_1) && o.ID == nil {
+		o.ID = new(int) // which could not be absent
 	}
 }
 
-func (t *translation) file(out *config.File, f *file, to *place) {
-	out.Mode = t.mode(f.Mode, out.Path, "0644 (420)", f.at)
+func (t *translation) file(out *config.File, f *file) {
 	overwrite := !isTrue(f.Append)
 	if overwrite && f.Overwrite != nil {
 		overwrite = *f.Overwrite
 	}
 	out.Overwrite = &overwrite
-	from := f.at.field("contents")
+	from, to := f.at.field("contents"), at("storage", "files").at(len(t.out.Storage.Files)-1)
 	if isTrue(f.Append) {
 		to = to.field("append").at(0)
 		t.comes(to, from)
@@ -122,40 +118,20 @@ func (t *translation) mode(mode *int, name, def string, here *place) *int {
 	return mode
 }
 
-// lift gives a document of spec 1 the shape of 2.0.0, and notes where everything stands.
-func (d *document) lift(v config.Version) {
+// lift gives a document of spec 1 the shape of 2.0.0.
+func (d *document) lift() {
 	s := &d.Storage
 	for i := range s.Filesystems {
 		f := &s.Filesystems[i]
-		f.mountAt = at("storage", "filesystems").at(i)
-		if v != v1 {
-			f.mountAt = f.mountAt.field("mount")
-			continue
-		}
 		f.Name = "_translate-filesystem-" + strconv.Itoa(i)
 		f.Mount = &mount{Create: f.Create}
 		f.Mount.Device, f.Mount.Format = f.Device, f.Format
-		for j := range f.Files {
-			s.Files = append(s.Files, file{})
-			f.Files[j].lift(&s.Files[len(s.Files)-1], f.Name)
-			s.Files[len(s.Files)-1].at = f.mountAt.field("files").at(j)
+		for j, old := range f.Files {
+			s.Files = append(s.Files, file{Mode: old.Mode})
+			n := &s.Files[len(s.Files)-1]
+			n.at = at("storage", "filesystems").at(i).field("files").at(j)
+			n.Filesystem, n.Path, n.User.ID, n.Group.ID = f.Name, old.Path, old.UID, old.GID
+			n.Contents.Source = escape(old.Contents, "-_.!~*'()")
 		}
 	}
-	if v == v1 {
-		return
-	}
-	for i := range s.Files {
-		s.Files[i].at = at("storage", "files").at(i)
-	}
-	for i := range s.Directories {
-		s.Directories[i].at = at("storage", "directories").at(i)
-	}
-	for i := range s.Links {
-		s.Links[i].at = at("storage", "links").at(i)
-	}
-}
-
-func (f *oldFile) lift(out *file, filesystem string) {
-	out.Filesystem, out.Path, out.Mode, out.User.ID, out.Group.ID = filesystem, f.Path, f.Mode, f.UID, f.GID
-	out.Contents.Source = escape(f.Contents, "-_.!~*'()")
 }

@@ -4,6 +4,7 @@ package legacy
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/coreos/vcontext/path"
 	"github.com/coreos/vcontext/report"
@@ -46,8 +47,6 @@ func (p *place) context() path.ContextPath {
 	return p.parent.context().Append(e)
 }
 
-func (p *place) String() string { return p.context().String() }
-
 //go:noinline
 func (t *translation) fail(p *place, message string) { t.add(report.Error, p, message) }
 
@@ -69,26 +68,31 @@ func (t *translation) warnf(p *place, format string, args ...any) {
 	t.warn(p, fmt.Sprintf(format, args...))
 }
 
+//go:noinline
 func (t *translation) add(kind report.Kind, p *place, message string) {
 	t.report.Entries = append(t.report.Entries, report.Entry{Kind: kind, Message: message, Context: p.context()})
 }
+
+// key is a path as the origins have it.
+//
+//go:noinline
+func key(elements []any) string { return path.New("json", elements...).String() }
 
 // comes notes that what stands at one place of the result was written at another.
 //
 //go:noinline
 func (t *translation) comes(to, from *place) {
-	if s := to.String(); s != from.String() {
-		t.origins[s] = from.context()
+	p := from.context()
+	if s := key(to.context().Path); s != key(p.Path) {
+		t.origins[s] = p
 	}
 }
 
 // source leads a path of the result back to the document.
 func (t *translation) source(p path.ContextPath) path.ContextPath {
 	for n := len(p.Path); n > 0; n-- {
-		if from, ok := t.origins[path.New("json", p.Path[:n]...).String()]; ok {
-			from = from.Copy()
-			from.Path = append(from.Path, p.Path[n:]...)
-			return from
+		if from, ok := t.origins[key(p.Path[:n])]; ok {
+			return path.New("json", append(slices.Clip(from.Path), p.Path[n:]...)...)
 		}
 	}
 	return p

@@ -25,13 +25,14 @@ func (t *translation) validate(d *document) {
 		t.validateFilesystem(&s.Filesystems[i], at("storage", "filesystems").at(i))
 	}
 	for i := range s.Files {
+		t.validateNode(&s.Files[i].node, "files", i)
 		t.validateFile(&s.Files[i])
 	}
 	for i := range s.Directories {
-		t.validateNode(&s.Directories[i].node)
+		t.validateNode(&s.Directories[i].node, "directories", i)
 	}
 	for i := range s.Links {
-		t.validateNode(&s.Links[i].node)
+		t.validateNode(&s.Links[i].node, "links", i)
 	}
 	for i := range d.Networkd.Units {
 		t.validateNetworkd(&d.Networkd.Units[i], at("networkd", "units").at(i))
@@ -73,7 +74,11 @@ func (t *translation) validateReference(r *config.Resource, here *place) {
 	}
 }
 
-func (t *translation) validateNode(n *node) {
+// validateNode also notes where a node stands, if it is not one of spec 1.
+func (t *translation) validateNode(n *node, list string, i int) {
+	if n.at == nil {
+		n.at = at("storage", list).at(i)
+	}
 	if n.Filesystem == "" {
 		t.fail(n.at.field("filesystem"), "no filesystem specified")
 	}
@@ -91,7 +96,6 @@ func (t *translation) absolute(s string, here *place) {
 }
 
 func (t *translation) validateFile(f *file) {
-	t.validateNode(&f.node)
 	if isTrue(f.Append) && isTrue(f.Overwrite) {
 		t.fail(f.at.field("overwrite"), "a file cannot be appended to and overwritten")
 	}
@@ -137,7 +141,7 @@ func (t *translation) validateFilesystem(f *filesystem, here *place) {
 	case f.Path != nil:
 		t.absolute(*f.Path, here.field("path"))
 	default:
-		t.validateMount(f.Mount, f.mountAt)
+		t.validateMount(f.Mount, t.inMount(here))
 	}
 }
 

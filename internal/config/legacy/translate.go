@@ -3,6 +3,7 @@
 package legacy
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,7 +22,8 @@ type translation struct {
 	origins map[string]path.ContextPath // where what stands at a path of the result comes from
 
 	mounts    map[string]*mountPoint // by name of the filesystem
-	conflicts map[string]bool        // paths that two nodes have
+	placed    []placed
+	conflicts map[string]bool // paths that two nodes have
 }
 
 // checkResult runs the rules of the new form. Where there is an error already, another one adds nothing.
@@ -182,14 +184,13 @@ func prune(object any) {
 
 // escape gives a text as a data URL, with all bytes percent-encoded but letters, digits and the ones in keep.
 func escape(s, keep string) *string {
-	const hex = "0123456789ABCDEF"
 	out := append(make([]byte, 0, len(s)+len(s)/2), "data:,"...)
 	for i := range len(s) {
 		switch c := s[i]; {
 		case 'a' <= c|0x20 && c|0x20 <= 'z', '0' <= c && c <= '9', strings.IndexByte(keep, c) >= 0:
 			out = append(out, c)
 		default:
-			out = append(out, '%', hex[c>>4], hex[c&15])
+			out = fmt.Appendf(out, "%%%02X", c)
 		}
 	}
 	text := string(out)

@@ -96,8 +96,6 @@ type filesystem struct {
 	Mount  *mount    `json:"mount" since:"2.0" narrow:"label,options,uuid,wipeFilesystem=2.1;path=3.0"`
 	Name   string    `json:"name" since:"2.0"`
 	Path   *string   `json:"path" since:"2.0"`
-
-	mountAt *place // of what Mount holds
 }
 
 type mount struct {
@@ -126,7 +124,7 @@ type node struct {
 	Path       string           `json:"path"`
 	User       config.NodeOwner `json:"user" narrow:"name=2.1"`
 
-	at *place
+	at *place // where the document has it
 }
 
 type file struct {

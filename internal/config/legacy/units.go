@@ -9,30 +9,34 @@ func (t *translation) units(list []unit) {
 	index := map[string]int{}
 	units := at("systemd", "units")
 	for i := range list {
-		t.unit(&list[i], units.at(i))
 		u := &list[i].Unit
-		n, again := index[u.Name]
-		if !again {
-			n = len(t.out.Systemd.Units)
-			index[u.Name] = n
-			t.comes(units.at(n), units.at(i))
-			t.out.Systemd.Units = append(t.out.Systemd.Units, *u)
+		t.unit(&list[i], units.at(i))
+		if n, again := index[u.Name]; again {
+			var later config.Config
+			later.Systemd.Units = []config.Unit{*u}
+			t.out = config.Merge(t.out, later)
+			t.mergedUnit(&t.out.Systemd.Units[n], u, units.at(n), units.at(i))
 			continue
 		}
-		var later config.Config
-		later.Systemd.Units = append(later.Systemd.Units, *u)
-		t.out = config.Merge(t.out, later)
-		if u.Contents != nil {
-			t.comes(units.at(n).field("contents"), units.at(i).field("contents"))
-		}
-		place := map[string]int{}
-		for j := range u.Dropins {
-			place[u.Dropins[j].Name] = j
-		}
-		for k := range t.out.Systemd.Units[n].Dropins {
-			if j, ok := place[t.out.Systemd.Units[n].Dropins[k].Name]; ok {
-				t.comes(units.at(n).field("dropins").at(k), units.at(i).field("dropins").at(j))
-			}
+		n := len(t.out.Systemd.Units)
+		index[u.Name] = n
+		t.comes(units.at(n), units.at(i))
+		t.out.Systemd.Units = append(t.out.Systemd.Units, *u)
+	}
+}
+
+// mergedUnit notes what of a unit comes from a later entry.
+func (t *translation) mergedUnit(out, later *config.Unit, to, from *place) {
+	if later.Contents != nil {
+		t.comes(to.field("contents"), from.field("contents"))
+	}
+	index := map[string]int{}
+	for i := range later.Dropins {
+		index[later.Dropins[i].Name] = i
+	}
+	for i := range out.Dropins {
+		if n, ok := index[out.Dropins[i].Name]; ok {
+			t.comes(to.field("dropins").at(i), from.field("dropins").at(n))
 		}
 	}
 }
@@ -50,7 +54,7 @@ func (t *translation) unit(u *unit, here *place) {
 		d := &u.Dropins[i]
 		prune(d)
 		if seen[d.Name] {
-			t.failf(here.field("dropins").at(i), "Config has duplicate dropin name %q in unit %q.  All dropins must specify a unique `name`.", d.Name, u.Name)
+			t.failf(here.field("dropins").at(i), `Config has duplicate dropin name "%s" in unit "%s".  All dropins must specify a unique %s.`, d.Name, u.Name, "`name`")
 		}
 		seen[d.Name] = true
 	}
