@@ -4,6 +4,7 @@ package config
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -85,6 +86,10 @@ func (o *object) add(t reflect.Type, prefix []int, known map[reflect.Type]*objec
 		}
 		if et.Kind() == reflect.Struct {
 			f.elem = describe(et, known)
+		}
+		if n := slices.IndexFunc(o.fields, func(old field) bool { return old.name == name }); n >= 0 {
+			o.fields[n] = f // it hides the embedded one, as in Go
+			continue
 		}
 		o.fields = append(o.fields, f)
 	}

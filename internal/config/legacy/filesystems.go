@@ -123,22 +123,22 @@ func (t *translation) mountNamed(f *filesystem, here *place) {
 
 // place gives the path in the target of a node. It is empty for one whose filesystem is not known, of which
 // nothing more can be said.
-func (t *translation) place(n *node) string {
-	m := t.mounts[n.Filesystem]
-	switch where := n.at.field("filesystem"); {
-	case n.Filesystem == "" || n.Path == "" || n.Path[0] != '/':
+func (t *translation) place(p, filesystem string, here *place) string {
+	m := t.mounts[filesystem]
+	switch where := here.field("filesystem"); {
+	case filesystem == "" || !path.IsAbs(p):
 		return "" // reported by the rules of the old version
-	case m == nil && n.Filesystem == "oem":
+	case m == nil && filesystem == "oem":
 		t.warnf(where, "filesystem \"oem\" is not defined in this config; %s is taken for it", oemPath)
 		m = &mountPoint{oemPath, true}
-		t.mounts[n.Filesystem] = m
+		t.mounts[filesystem] = m
 	case m == nil:
 		t.failf(where, "filesystem %q is not defined in this config, and one that another config defines cannot be used: "+
-			"define it here, or use \"root\"", n.Filesystem)
+			"define it here, or use \"root\"", filesystem)
 		return ""
 	case !m.holds:
-		t.failf(where, "filesystem %q is a swap area, which holds no files", n.Filesystem)
+		t.failf(where, "filesystem %q is a swap area, which holds no files", filesystem)
 		return ""
 	}
-	return path.Join("/", m.path, n.Path)
+	return path.Join("/", m.path, p)
 }

@@ -18,24 +18,24 @@ import (
 )
 
 // Parse reads one document of any version into the newest form.
-func Parse(raw []byte) (config.Config, report.Report, error) {
-	c, r, err := config.Parse(raw)
+func Parse(raw []byte) (c config.Config, r report.Report, err error) {
+	c, r, err = config.Parse(raw)
 	if !errors.Is(err, config.ErrUnknownVersion) && !errors.Is(err, config.ErrInvalidVersion) {
 		return c, r, err
 	}
 	var h header
 	if r, typeErr := config.Decode(raw, v1, &h); typeErr != nil {
-		return config.Config{}, r, typeErr
+		return c, r, typeErr
 	}
 	v, ok := h.version()
 	if !ok {
-		return config.Config{}, r, h.explain(err)
+		return c, r, h.explain(err)
 	}
 	t, err := read(raw, v)
-	if err != nil {
-		return config.Config{}, t.report, err
+	if err == nil {
+		c = t.out
 	}
-	return t.out, t.report, nil
+	return c, t.report, err
 }
 
 // Convert writes a document of any version as one of spec 3.x, for `ignition transpile`. The report says what
@@ -103,7 +103,7 @@ func (h *header) explain(err error) error {
 
 // read decodes, checks and translates. The report is complete whatever the error, and has positions.
 func read(raw []byte, v config.Version) (*translation, error) {
-	t := &translation{v: v, origins: map[string]path.ContextPath{}}
+	t := &translation{v: v, origins: map[string]path.ContextPath{}, failed: map[string]bool{}}
 	var d document
 	unused, err := config.Decode(raw, v, &d)
 	if err != nil {
@@ -114,15 +114,15 @@ func read(raw []byte, v config.Version) (*translation, error) {
 		d.lift()
 	}
 	t.validate(&d)
-	invalid := t.report.IsFatal()
+	invalid := t.errors
 	t.translate(&d)
 	t.checkResult()
 	config.SetPositions(raw, t.report.Entries)
-	t.report.Merge(unused)
+	t.report.Entries = append(t.report.Entries, unused.Entries...)
 	switch {
 	case invalid:
 		return t, fmt.Errorf("unable to parse 2.x ignition: %w", config.ErrInvalid)
-	case t.report.IsFatal():
+	case t.errors:
 		return t, fmt.Errorf("unable to translate 2.x ignition to 3.x: %w", config.ErrInvalid)
 	}
 	return t, nil

@@ -11,33 +11,37 @@ import (
 // placed is a node of the result, for the search for clashes.
 type placed struct {
 	kind, path string
-	at         *place
+	to, at     *place
 }
 
 func (t *translation) nodes(s *storage) {
-	out := &t.out.Storage
+	out, here := &t.out.Storage, at("storage", "files")
 	for i := range s.Files {
 		f := &s.Files[i]
-		if n := t.node("File", &f.node, at("storage", "files").at(len(out.Files))); n != nil {
-			out.Files = append(out.Files, config.File{Node: *n, Mode: t.mode(f.Mode, n.Path, "0644 (420)", f.at)})
-			t.file(&out.Files[len(out.Files)-1], f)
+		if to := here.at(len(out.Files)); t.node("File", &f.Node, f.Filesystem, to, f.at) {
+			t.file(f, to)
+			out.Files = append(out.Files, f.File)
 		}
 	}
+	here = at("storage", "directories")
 	for i := range s.Directories {
-		d := &s.Directories[i]
-		if n := t.node("Directory", &d.node, at("storage", "directories").at(len(out.Directories))); n != nil {
-			out.Directories = append(out.Directories, config.Directory{Node: *n, Mode: t.mode(d.Mode, n.Path, "0755 (493)", d.at)})
+		d, at := &s.Directories[i], here.at(i)
+		if t.node("Directory", &d.Node, d.Filesystem, here.at(len(out.Directories)), at) {
+			t.mode(&d.Mode, d.Path, "0755 (493)", at)
+			out.Directories = append(out.Directories, d.Directory)
 		}
 	}
+	here = at("storage", "links")
 	links := map[string]bool{}
 	for i := range s.Links {
-		l := &s.Links[i]
-		if n := t.node("Link", &l.node, at("storage", "links").at(len(out.Links))); n != nil {
+		l, at := &s.Links[i], here.at(i)
+		if t.node("Link", &l.Node, l.Filesystem, here.at(len(out.Links)), at) {
 			if l.Overwrite == nil {
-				t.warn(l.at, "overwrite is not given: a link replaced what was at its path, and now it is an error if something is there")
+				t.warn(at, "overwrite is not given: a link replaced what was at its path, and now it is an error if something is there")
 			}
-			out.Links = append(out.Links, config.Link{Node: *n, Hard: ifTrue(l.Hard), Target: l.Target})
-			links[n.Path] = true
+			l.Hard = ifTrue(l.Hard)
+			out.Links = append(out.Links, l.Link)
+			links[l.Path] = true
 		}
 	}
 	t.clashes(links)
@@ -46,76 +50,73 @@ func (t *translation) nodes(s *storage) {
 // clashes finds nodes that 3.x does not allow together.
 func (t *translation) clashes(links map[string]bool) {
 	t.conflicts = map[string]bool{}
-	seen := map[string]string{}
-	for _, n := range t.placed {
-		shown := n.kind + ": " + n.path
-		if first := seen[n.path]; first != "" {
-			t.conflicts[n.path] = true
-			t.failf(n.at, `Config has conflicting inodes: "%s" and "%s".  All files, directories and links must specify a unique %s.`, first, shown, "`path`")
+	seen := map[string]*placed{}
+	for i := range t.placed {
+		n := &t.placed[i]
+		if first := seen[n.path]; first != nil {
+			t.conflicts[first.to.key()] = true
+			t.conflicts[n.to.key()] = true
+			t.failf(n.at, `Config has conflicting inodes: "%s: %s" and "%s: %s".  All files, directories and links must specify a unique %s.`,
+				first.kind, first.path, n.kind, n.path, "`path`")
 		} else {
-			seen[n.path] = shown
+			seen[n.path] = n
 		}
 		for end := 1; end < len(n.path); end++ {
 			if n.path[end] == '/' && links[n.path[:end]] {
-				t.failf(n.at, `%s uses link defined in config "%s". Please use a link not defined in Storage:Links`, shown, n.path[:end])
+				t.failf(n.at, `%s: %s uses link defined in config "%s". Please use a link not defined in Storage:Links`, n.kind, n.path, n.path[:end])
 				break
 			}
 		}
 	}
 }
 
-// node gives what nodes have in common its new form, or nil if it has none.
-func (t *translation) node(kind string, n *node, to *place) *config.Node {
-	full := t.place(n)
+// node gives what nodes have in common its new form. It tells whether there is one.
+func (t *translation) node(kind string, n *config.Node, filesystem string, to, from *place) bool {
+	full := t.place(n.Path, filesystem, from)
 	if full == "" {
-		return nil
+		return false
 	}
-	t.comes(to, n.at)
-	t.placed = append(t.placed, placed{kind, full, n.at})
-	out := &config.Node{Path: full, Overwrite: n.Overwrite, User: n.User, Group: n.Group}
-	t.owner(&out.User)
-	t.owner(&out.Group)
-	return out
+	t.comes(to, from)
+	t.placed = append(t.placed, placed{kind, full, to, from})
+	n.Path = full
+	for _, o := range []*config.NodeOwner{&n.User, &n.Group} {
+		prune(o)
+		if t.v.Before(v2_1) && o.ID == nil {
+			o.ID = new(int) // which could not be absent
+		}
+	}
+	return true
 }
 
-//go:noinline
-func (t *translation) owner(o *config.NodeOwner) {
-	prune(o)
-	if t.v.Before(v2_1) && o.ID == nil {
-		o.ID = new(int) // which could not be absent
+func (t *translation) file(f *file, to *place) {
+	t.mode(&f.Mode, f.Path, "0644 (420)", f.at)
+	appends := isTrue(f.Append)
+	if overwrite := !appends; appends || f.Overwrite == nil {
+		f.Overwrite = &overwrite
 	}
-}
-
-func (t *translation) file(out *config.File, f *file) {
-	overwrite := !isTrue(f.Append)
-	if overwrite && f.Overwrite != nil {
-		overwrite = *f.Overwrite
-	}
-	out.Overwrite = &overwrite
-	from, to := f.at.field("contents"), at("storage", "files").at(len(t.out.Storage.Files)-1)
-	if isTrue(f.Append) {
+	from := f.at.field("contents")
+	if appends {
 		to = to.field("append").at(0)
 		t.comes(to, from)
 		t.resource(&f.Contents, to, from)
-		out.Append = append(out.Append, f.Contents)
+		f.File.Append = []config.Resource{f.Contents}
 	} else {
 		t.resource(&f.Contents, to.field("contents"), from)
-		out.Contents = f.Contents
+		f.File.Contents = f.Contents
 	}
 }
 
 // mode keeps an absent mode below 2.2.0 what it was: no permission for anyone.
-func (t *translation) mode(mode *int, name, def string, here *place) *int {
-	switch {
-	case mode == nil && t.v.Before(v2_2):
+func (t *translation) mode(mode **int, name, def string, here *place) {
+	switch m := *mode; {
+	case m == nil && t.v.Before(v2_2):
+		*mode = new(int)
 		t.warnf(here, "mode is not given, so that of %s is 0000, which this version means by it: mostly %s is meant", name, def)
-		return new(int)
-	case mode == nil:
+	case m == nil:
 		t.warnf(here, "mode is not given, so that of %s is %s; spec 2.x meant 0000 by it", name, def)
-	case *mode >= 0 && *mode <= 0o7777 && *mode&0o7000 != 0:
+	case *m >= 0 && *m <= 0o7777 && *m > 0o777:
 		t.warnf(here.field("mode"), "the setuid, setgid or sticky bit of %s is set, as this says; older engines for spec 3.x cleared it", name)
 	}
-	return mode
 }
 
 // lift gives a document of spec 1 the shape of 2.0.0.
@@ -127,10 +128,10 @@ func (d *document) lift() {
 		f.Mount = &mount{Create: f.Create}
 		f.Mount.Device, f.Mount.Format = f.Device, f.Format
 		for j, old := range f.Files {
-			s.Files = append(s.Files, file{Mode: old.Mode})
+			s.Files = append(s.Files, file{})
 			n := &s.Files[len(s.Files)-1]
 			n.at = at("storage", "filesystems").at(i).field("files").at(j)
-			n.Filesystem, n.Path, n.User.ID, n.Group.ID = f.Name, old.Path, old.UID, old.GID
+			n.Filesystem, n.Path, n.Mode, n.User.ID, n.Group.ID = f.Name, old.Path, old.Mode, old.UID, old.GID
 			n.Contents.Source = escape(old.Contents, "-_.!~*'()")
 		}
 	}

@@ -48,10 +48,14 @@ func (p *place) context() path.ContextPath {
 }
 
 //go:noinline
-func (t *translation) fail(p *place, message string) { t.add(report.Error, p, message) }
+func (t *translation) fail(p *place, message string) {
+	t.errors = true
+	t.failed[p.key()] = true
+	t.add(report.Error, p.context(), message)
+}
 
 //go:noinline
-func (t *translation) warn(p *place, message string) { t.add(report.Warn, p, message) }
+func (t *translation) warn(p *place, message string) { t.add(report.Warn, p.context(), message) }
 
 //go:noinline
 func (t *translation) failOn(p *place, err error) {
@@ -69,8 +73,8 @@ func (t *translation) warnf(p *place, format string, args ...any) {
 }
 
 //go:noinline
-func (t *translation) add(kind report.Kind, p *place, message string) {
-	t.report.Entries = append(t.report.Entries, report.Entry{Kind: kind, Message: message, Context: p.context()})
+func (t *translation) add(kind report.EntryKind, p path.ContextPath, message string) {
+	t.report.Entries = append(t.report.Entries, report.Entry{Kind: kind, Message: message, Context: p})
 }
 
 // key is a path as the origins have it.
@@ -78,13 +82,15 @@ func (t *translation) add(kind report.Kind, p *place, message string) {
 //go:noinline
 func key(elements []any) string { return path.New("json", elements...).String() }
 
+//go:noinline
+func (p *place) key() string { return key(p.context().Path) }
+
 // comes notes that what stands at one place of the result was written at another.
 //
 //go:noinline
 func (t *translation) comes(to, from *place) {
-	p := from.context()
-	if s := key(to.context().Path); s != key(p.Path) {
-		t.origins[s] = p
+	if s := to.key(); s != from.key() {
+		t.origins[s] = from.context()
 	}
 }
 

@@ -25,14 +25,13 @@ func (t *translation) validate(d *document) {
 		t.validateFilesystem(&s.Filesystems[i], at("storage", "filesystems").at(i))
 	}
 	for i := range s.Files {
-		t.validateNode(&s.Files[i].node, "files", i)
-		t.validateFile(&s.Files[i])
+		t.validateFile(&s.Files[i], i)
 	}
 	for i := range s.Directories {
-		t.validateNode(&s.Directories[i].node, "directories", i)
+		t.validateNode(&s.Directories[i].Node, s.Directories[i].Filesystem, at("storage", "directories").at(i))
 	}
 	for i := range s.Links {
-		t.validateNode(&s.Links[i].node, "links", i)
+		t.validateNode(&s.Links[i].Node, s.Links[i].Filesystem, at("storage", "links").at(i))
 	}
 	for i := range d.Networkd.Units {
 		t.validateNetworkd(&d.Networkd.Units[i], at("networkd", "units").at(i))
@@ -74,15 +73,11 @@ func (t *translation) validateReference(r *config.Resource, here *place) {
 	}
 }
 
-// validateNode also notes where a node stands, if it is not one of spec 1.
-func (t *translation) validateNode(n *node, list string, i int) {
-	if n.at == nil {
-		n.at = at("storage", list).at(i)
+func (t *translation) validateNode(n *config.Node, filesystem string, here *place) {
+	if filesystem == "" {
+		t.fail(here.field("filesystem"), "no filesystem specified")
 	}
-	if n.Filesystem == "" {
-		t.fail(n.at.field("filesystem"), "no filesystem specified")
-	}
-	t.absolute(n.Path, n.at.field("path"))
+	t.absolute(n.Path, here.field("path"))
 }
 
 // absolute is less than what 3.x asks for: the path need not be simplified.
@@ -95,7 +90,12 @@ func (t *translation) absolute(s string, here *place) {
 	}
 }
 
-func (t *translation) validateFile(f *file) {
+// validateFile also notes where a file stands, if it is not one of spec 1.
+func (t *translation) validateFile(f *file, i int) {
+	if f.at == nil {
+		f.at = at("storage", "files").at(i)
+	}
+	t.validateNode(&f.Node, f.Filesystem, f.at)
 	if isTrue(f.Append) && isTrue(f.Overwrite) {
 		t.fail(f.at.field("overwrite"), "a file cannot be appended to and overwritten")
 	}

@@ -5,7 +5,6 @@ package legacy
 import (
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 
 	"firstboot.dev/ignition/internal/config"
@@ -23,43 +22,28 @@ type translation struct {
 
 	mounts    map[string]*mountPoint // by name of the filesystem
 	placed    []placed
-	conflicts map[string]bool // paths that two nodes have
+	conflicts map[string]bool // places in the result of nodes that have one path
+	failed    map[string]bool // places in the document with errors
+	errors    bool            // there are some
 }
 
-// checkResult runs the rules of the new form. Where there is an error already, another one adds nothing.
+// checkResult runs the rules of the new form. Where there is an error already, another one adds nothing, and
+// clashes reports duplicates, maybe at the other of the two nodes.
 func (t *translation) checkResult() {
-	var known []string
-	for _, e := range t.report.Entries {
-		if e.Kind.IsFatal() {
-			known = append(known, e.Context.String())
-		}
-	}
-	for _, e := range config.Check(&t.out, newForm).Entries {
-		if t.isKnownConflict(e) {
+	entries := config.Check(&t.out, newForm).Entries
+	for i := range entries {
+		e := &entries[i]
+		if e.Message == "duplicate entry defined" && t.conflicts[key(e.Context.Path)] {
 			continue
 		}
-		e.Context = t.source(e.Context)
-		if !e.Kind.IsFatal() || !slices.Contains(known, e.Context.String()) {
-			t.report.Entries = append(t.report.Entries, e)
+		p := t.source(e.Context)
+		if e.Kind != report.Error {
+			t.add(e.Kind, p, e.Message)
+		} else if !t.failed[key(p.Path)] {
+			t.errors = true
+			t.add(e.Kind, p, e.Message)
 		}
 	}
-}
-
-// isKnownConflict tells of a duplicate that clashes reports, maybe at the other of the two entries.
-func (t *translation) isKnownConflict(e report.Entry) bool {
-	if len(e.Context.Path) != 3 || e.Context.Path[0] != "storage" || e.Message != "duplicate entry defined" {
-		return false
-	}
-	s, i := &t.out.Storage, e.Context.Path[2].(int)
-	switch e.Context.Path[1] {
-	case "directories":
-		return t.conflicts[s.Directories[i].Path]
-	case "files":
-		return t.conflicts[s.Files[i].Path]
-	case "links":
-		return t.conflicts[s.Links[i].Path]
-	}
-	return false
 }
 
 func (t *translation) translate(d *document) {

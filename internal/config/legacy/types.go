@@ -117,32 +117,24 @@ type oldFile struct {
 	UID      *int   `json:"uid"`
 }
 
-type node struct {
-	Filesystem string           `json:"filesystem"`
-	Group      config.NodeOwner `json:"group" narrow:"name=2.1"`
-	Overwrite  *bool            `json:"overwrite" since:"2.2"`
-	Path       string           `json:"path"`
-	User       config.NodeOwner `json:"user" narrow:"name=2.1"`
+// file, directory and link are on a filesystem, and have their path there.
+type file struct {
+	config.File
+	Append     *bool           `json:"append" since:"2.2"`
+	Contents   config.Resource `json:"contents" narrow:"httpHeaders=2.4"`
+	Filesystem string          `json:"filesystem"`
 
 	at *place // where the document has it
 }
 
-type file struct {
-	node
-	Append   *bool           `json:"append" since:"2.2"`
-	Contents config.Resource `json:"contents" narrow:"httpHeaders=2.4"`
-	Mode     *int            `json:"mode"`
-}
-
 type directory struct {
-	node
-	Mode *int `json:"mode"`
+	config.Directory
+	Filesystem string `json:"filesystem"`
 }
 
 type link struct {
-	node
-	Hard   *bool   `json:"hard"`
-	Target *string `json:"target"`
+	config.Link
+	Filesystem string `json:"filesystem"`
 }
 
 type unit struct {
