@@ -4,7 +4,6 @@ package config
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -58,14 +57,27 @@ func MaxStable() string {
 	return ""
 }
 
-var versionPart = regexp.MustCompile(`^([0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$`)
+// isVersionPart tells whether a pre-release part or metadata is empty or words with dots between them.
+func isVersionPart(s string) bool {
+	for _, word := range strings.Split(s, ".") {
+		if word == "" && s != "" {
+			return false
+		}
+		for _, c := range []byte(word) {
+			if !isDigit(c) && (c|0x20 < 'a' || c|0x20 > 'z') && c != '-' {
+				return false
+			}
+		}
+	}
+	return true
+}
 
 // ParseVersion reads a semantic version. Metadata is part of its identity, so it is returned too.
 func ParseVersion(s string) (v Version, metadata string, ok bool) {
 	s, metadata, _ = strings.Cut(s, "+")
 	s, v.Pre, _ = strings.Cut(s, "-")
 	parts := strings.Split(s, ".")
-	if len(parts) != 3 || !versionPart.MatchString(v.Pre) || !versionPart.MatchString(metadata) {
+	if len(parts) != 3 || !isVersionPart(v.Pre) || !isVersionPart(metadata) {
 		return Version{}, "", false
 	}
 	for i, to := range []*int64{&v.Major, &v.Minor, &v.Patch} {

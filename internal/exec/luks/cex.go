@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -26,8 +25,18 @@ const apDevices = "/sys/bus/ap/devices"
 // maxCEXFile bounds what is taken from zkey's repository; keys have some hundred bytes.
 const maxCEXFile = 1 << 20
 
-// queueName is card.domain, as 00.0001.
-var queueName = regexp.MustCompile(`[0-9a-f]{2}\.[0-9a-f]{4}`)
+// isQueueName tells of a name that it holds card.domain, as 00.0001; cards alone have other names.
+func isQueueName(name string) bool {
+	for i := range name {
+		if strings.IndexByte(name[i:], '.') == 2 && hexDigits(name[i:i+2]) == 2 && hexDigits(name[i+3:]) >= 4 {
+			return true
+		}
+	}
+	return false
+}
+
+// hexDigits counts the digits that s begins with.
+func hexDigits(s string) int { return len(s) - len(strings.TrimLeft(s, "0123456789abcdef")) }
 
 // GenerateCEX has the crypto express cards make the volume's key.
 func (m *Manager) GenerateCEX(ctx context.Context, v Volume) error {
@@ -58,7 +67,7 @@ func (m *Manager) ccaQueues() ([]string, error) {
 	}
 	var out []string
 	for _, e := range entries {
-		if e.IsDir() || !queueName.MatchString(e.Name()) {
+		if e.IsDir() || !isQueueName(e.Name()) {
 			continue
 		}
 		uevent, err := os.ReadFile(filepath.Join(dir, e.Name(), "uevent"))

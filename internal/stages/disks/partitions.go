@@ -5,7 +5,6 @@ package disks
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -180,11 +179,18 @@ func (s *stage) pretend(log *oplog.Logger, op *Partitioning) error {
 	return nil
 }
 
-var (
-	firstSector = regexp.MustCompile(`^First sector: (\d*) \(.*\)$`)
-	lastSector  = regexp.MustCompile(`^Last sector: (\d*) \(.*\)$`)
-	errOutput   = errors.New("sgdisk had unexpected output")
-)
+var errOutput = errors.New("sgdisk had unexpected output")
+
+// sectorOf reads a line such as "First sector: 2048 (at 1024.0 KiB)".
+func sectorOf(line, label string) (sector int64, ok bool) {
+	rest, labelled := strings.CutPrefix(line, label+" sector: ")
+	digits, place, placed := strings.Cut(rest, " (")
+	if !labelled || !placed || !strings.HasSuffix(place, ")") || strings.Trim(digits, "0123456789") != "" {
+		return 0, false
+	}
+	sector, _ = strconv.ParseInt(digits, 10, 64)
+	return sector, true
+}
 
 // parseInfo reads start and size from n blocks of `sgdisk --info`.
 func parseInfo(out string, n int) ([][2]int64, error) {
@@ -192,13 +198,12 @@ func parseInfo(out string, n int) ([][2]int64, error) {
 	var start int64 = -1
 	for line := range strings.Lines(out) {
 		line = strings.TrimSuffix(line, "\n")
-		if m := firstSector.FindStringSubmatch(line); m != nil {
+		if first, ok := sectorOf(line, "First"); ok {
 			if start >= 0 {
 				return nil, errOutput
 			}
-			start, _ = strconv.ParseInt(m[1], 10, 64)
-		} else if m := lastSector.FindStringSubmatch(line); m != nil {
-			last, _ := strconv.ParseInt(m[1], 10, 64)
+			start = first
+		} else if last, ok := sectorOf(line, "Last"); ok {
 			if start < 0 {
 				return nil, errOutput
 			}
