@@ -61,7 +61,7 @@ func (t *translation) clashes(links map[string]bool) {
 		} else {
 			seen[n.path] = n
 		}
-		for end := 1; end < len(n.path); end++ {
+		for end := 1; end < len(n.path) && len(links) > 0; end++ {
 			if n.path[end] == '/' && links[n.path[:end]] {
 				t.failf(n.at, `%s: %s uses link defined in config "%s". Please use a link not defined in Storage:Links`, n.kind, n.path, n.path[:end])
 				break

@@ -12,9 +12,9 @@ func (t *translation) units(list []unit) {
 		u := &list[i].Unit
 		t.unit(&list[i], units.at(i))
 		if n, again := index[u.Name]; again {
-			var later config.Config
-			later.Systemd.Units = []config.Unit{*u}
-			t.out = config.Merge(t.out, later)
+			var parent, child config.Config
+			parent.Systemd.Units, child.Systemd.Units = t.out.Systemd.Units[n:n+1], []config.Unit{*u}
+			t.out.Systemd.Units[n] = config.Merge(parent, child).Systemd.Units[0]
 			t.mergedUnit(&t.out.Systemd.Units[n], u, units.at(n), units.at(i))
 			continue
 		}
