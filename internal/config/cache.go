@@ -91,7 +91,7 @@ func (e encoder) object(v reflect.Value, o *object) {
 	for i := range o.fields {
 		f := &o.fields[i]
 		fv := v.FieldByIndex(f.index)
-		if absent(fv, f) || e.brief && f.elem != nil && fv.IsZero() {
+		if absent(fv, f) || e.brief && saysNothing(fv, f) {
 			continue
 		}
 		if !first {
@@ -114,6 +114,20 @@ func absent(v reflect.Value, f *field) bool {
 		return v.Len() == 0
 	}
 	return !f.required && v.IsZero()
+}
+
+// saysNothing tells of an object that all is absent that could be in it.
+func saysNothing(v reflect.Value, f *field) bool {
+	if v.Kind() != reflect.Struct {
+		return absent(v, f)
+	}
+	for i := range f.elem.fields {
+		inner := &f.elem.fields[i]
+		if !saysNothing(v.FieldByIndex(inner.index), inner) {
+			return false
+		}
+	}
+	return true
 }
 
 func (e encoder) value(v reflect.Value, f *field) {

@@ -5,6 +5,7 @@ package legacy
 import (
 	"bytes"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -89,12 +90,30 @@ func TestDocumentOf3(t *testing.T) {
 	}
 }
 
+// TestEscapes: what is written as a data URL is read as it was.
+func TestEscapes(t *testing.T) {
+	var all []byte
+	for i := range 256 {
+		all = append(all, byte(i))
+	}
+	for _, keep := range []string{"", "-_.!~*'()", "-_.~$&+=:@"} {
+		r, err := config.DataURLReader(*escape(string(all), keep))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, all) {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+}
+
 // TestWithoutLegacy: internal/config itself takes no old document.
 func TestWithoutLegacy(t *testing.T) {
 	for in, want := range map[string]error{
 		`{"ignition":{"version":"2.4.0"}}`: config.ErrUnknownVersion,
 		`{"ignition":{"version":"2.0.0"}}`: config.ErrUnknownVersion,
 		`{"ignition":{"version":"1.0.0"}}`: config.ErrUnknownVersion,
+		`{"ignitionVersion":1}`:            config.ErrUnknownVersion,
 	} {
 		if _, _, err := config.Parse([]byte(in)); !errors.Is(err, want) {
 			t.Errorf("%s: %v", in, err)
