@@ -32,6 +32,13 @@ func Decode(raw []byte, v Version, into any) (report.Report, error) {
 	return report.Report{Entries: d.entries}, nil
 }
 
+// SpecVersion gives ignition.version of a document that was read without an error. It checks nothing, and so costs
+// next to nothing.
+func SpecVersion(raw []byte) string {
+	h, _ := readHeader(raw)
+	return h.version
+}
+
 // Check runs the rules of version v, those for duplicates too, on a config that was made from another language.
 // The report has paths of the config, and no positions.
 func Check(c *Config, v Version) report.Report {

@@ -63,10 +63,8 @@ func Places(raw []byte, c config.Config) map[string]config.Place {
 
 // versionOf is the version of a document that Parse accepts; ok is false for one that is not of a legacy version.
 func versionOf(raw []byte) (v config.Version, ok bool) {
-	var h header
-	if _, err := config.Decode(raw, v1, &h); err != nil {
-		return config.Version{}, false
-	}
+	h := header{IgnitionVersion: int(v1.Major)} // or there is a version string
+	h.Ignition.Version = config.SpecVersion(raw)
 	return h.version()
 }
 
