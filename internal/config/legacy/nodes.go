@@ -14,6 +14,12 @@ type placed struct {
 	to, at     *place
 }
 
+// String is free of control characters, which would forge lines of the log.
+func (n *placed) String() string {
+	q := strconv.Quote(n.kind + ": " + n.path)
+	return q[1 : len(q)-1]
+}
+
 func (t *translation) nodes(s *storage) {
 	out, here := &t.out.Storage, at("storage", "files")
 	for i := range s.Files {
@@ -56,14 +62,14 @@ func (t *translation) clashes(links map[string]bool) {
 		if first := seen[n.path]; first != nil {
 			t.conflicts[first.to.key()] = true
 			t.conflicts[n.to.key()] = true
-			t.failf(n.at, `Config has conflicting inodes: "%s: %s" and "%s: %s".  All files, directories and links must specify a unique %s.`,
-				first.kind, first.path, n.kind, n.path, "`path`")
+			t.failf(n.at, `Config has conflicting inodes: "%s" and "%s".  All files, directories and links must specify a unique %s.`,
+				first, n, "`path`")
 		} else {
 			seen[n.path] = n
 		}
 		for end := 1; end < len(n.path) && len(links) > 0; end++ {
 			if n.path[end] == '/' && links[n.path[:end]] {
-				t.failf(n.at, `%s: %s uses link defined in config "%s". Please use a link not defined in Storage:Links`, n.kind, n.path, n.path[:end])
+				t.failf(n.at, "%s uses link defined in config %q. Please use a link not defined in Storage:Links", n, n.path[:end])
 				break
 			}
 		}
@@ -111,11 +117,11 @@ func (t *translation) mode(mode **int, name, def string, here *place) {
 	switch m := *mode; {
 	case m == nil && t.v.Before(v2_2):
 		*mode = new(int)
-		t.warnf(here, "mode is not given, so that of %s is 0000, which this version means by it: mostly %s is meant", name, def)
+		t.warnf(here, "mode is not given, so that of %q is 0000, which this version means by it: mostly %s is meant", name, def)
 	case m == nil:
-		t.warnf(here, "mode is not given, so that of %s is %s; spec 2.x meant 0000 by it", name, def)
+		t.warnf(here, "mode is not given, so that of %q is %s; spec 2.x meant 0000 by it", name, def)
 	case *m >= 0 && *m <= 0o7777 && *m > 0o777:
-		t.warnf(here.field("mode"), "the setuid, setgid or sticky bit of %s is set, as this says; older engines for spec 3.x cleared it", name)
+		t.warnf(here.field("mode"), "the setuid, setgid or sticky bit of %q is set, as this says; older engines for spec 3.x cleared it", name)
 	}
 }
 

@@ -54,7 +54,7 @@ func (t *translation) unit(u *unit, here *place) {
 		d := &u.Dropins[i]
 		prune(d)
 		if seen[d.Name] {
-			t.failf(here.field("dropins").at(i), `Config has duplicate dropin name "%s" in unit "%s".  All dropins must specify a unique %s.`, d.Name, u.Name, "`name`")
+			t.failf(here.field("dropins").at(i), "Config has duplicate dropin name %q in unit %q.  All dropins must specify a unique `name`.", d.Name, u.Name)
 		}
 		seen[d.Name] = true
 	}
