@@ -5,6 +5,7 @@ package config
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"io"
 	"reflect"
 	"strconv"
@@ -14,7 +15,7 @@ import (
 // EncodeCache writes the compact one-line cache form through one small buffer, whatever the size of the config.
 func EncodeCache(w io.Writer, c Config) error {
 	const bufferSize = 64 << 10
-	e := encoder{bufio.NewWriterSize(w, bufferSize)}
+	e := encoder{Writer: bufio.NewWriterSize(w, bufferSize)}
 	e.object(reflect.ValueOf(&c).Elem(), describeConfig())
 	return e.Flush()
 }
@@ -25,6 +26,18 @@ func MarshalCache(c Config) ([]byte, error) {
 	b.Grow(sizeOf(reflect.ValueOf(&c).Elem()))
 	err := EncodeCache(&b, c)
 	return b.Bytes(), err
+}
+
+// MarshalDocument gives a config as a document of spec version v that a person reads. Its fields must be in v.
+func MarshalDocument(c Config, v Version) []byte {
+	c.Ignition.Version = v.String()
+	var flat, out bytes.Buffer
+	e := encoder{Writer: bufio.NewWriter(&flat), brief: true}
+	e.object(reflect.ValueOf(&c).Elem(), describeConfig())
+	_ = e.Flush()                                 // a buffer takes everything
+	_ = json.Indent(&out, flat.Bytes(), "", "  ") // the encoder writes JSON
+	out.WriteByte('\n')
+	return out.Bytes()
 }
 
 // UnmarshalCache reads what MarshalCache wrote.
@@ -67,7 +80,10 @@ func sizeOf(v reflect.Value) int {
 }
 
 // encoder keeps the first error of the writer until Flush, so its methods return none.
-type encoder struct{ *bufio.Writer }
+type encoder struct {
+	*bufio.Writer
+	brief bool // leave out objects that say nothing
+}
 
 func (e encoder) object(v reflect.Value, o *object) {
 	e.WriteByte('{')
@@ -75,7 +91,7 @@ func (e encoder) object(v reflect.Value, o *object) {
 	for i := range o.fields {
 		f := &o.fields[i]
 		fv := v.FieldByIndex(f.index)
-		if absent(fv, f) {
+		if absent(fv, f) || e.brief && saysNothing(fv, f) {
 			continue
 		}
 		if !first {
@@ -98,6 +114,20 @@ func absent(v reflect.Value, f *field) bool {
 		return v.Len() == 0
 	}
 	return !f.required && v.IsZero()
+}
+
+// saysNothing tells of an object that all is absent that could be in it.
+func saysNothing(v reflect.Value, f *field) bool {
+	if v.Kind() != reflect.Struct {
+		return absent(v, f)
+	}
+	for i := range f.elem.fields {
+		inner := &f.elem.fields[i]
+		if !saysNothing(v.FieldByIndex(inner.index), inner) {
+			return false
+		}
+	}
+	return true
 }
 
 func (e encoder) value(v reflect.Value, f *field) {

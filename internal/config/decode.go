@@ -126,6 +126,12 @@ func (d *decoder) value(i int, v reflect.Value, f *field) (int, error) {
 	switch {
 	case f.elem != nil && f.list:
 		return d.objects(i, v, f)
+	case f.pointer && d.b[i] == 'n':
+		v.SetZero()
+		return i + len("null"), nil
+	case f.pointer:
+		v.Set(reflect.New(f.elem.typ))
+		return d.object(i, v.Elem(), f.elem, f.narrow)
 	case f.elem != nil:
 		return d.object(i, v, f.elem, f.narrow)
 	}

@@ -4,7 +4,7 @@ package config
 
 import (
 	"reflect"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -16,8 +16,10 @@ type field struct {
 	typ      reflect.Type
 	elem     *object // object type of the value or of the list's elements, nil for scalars
 	since    Version
-	narrow   map[string]Version // keys of elem that are newer here than in elem itself
+	until    Version            // last version that has the field; the zero value says that none is
+	narrow   map[string]Version // keys of elem that are of another version here than in elem itself
 	list     bool
+	pointer  bool   // to an object: null and absent give nil
 	appends  bool   // lists only: no keys, child's entries follow the parent's
 	space    string // lists only: name of the key space shared with sibling lists
 	required bool
@@ -54,23 +56,40 @@ func (o *object) add(t reflect.Type, prefix []int, known map[reflect.Type]*objec
 		sf := t.Field(i)
 		index := append(append([]int(nil), prefix...), i)
 		if sf.Anonymous {
+			n := len(o.fields)
 			o.add(sf.Type, index, known)
+			if s := sf.Tag.Get("since"); s != "" {
+				for i := range o.fields[n:] {
+					o.fields[n+i].since = minorVersion(s)
+				}
+			}
+			continue
+		}
+		if !sf.IsExported() {
 			continue
 		}
 		name, _, _ := strings.Cut(sf.Tag.Get("json"), ",")
-		f := field{name: name, index: index, typ: sf.Type, since: V3_0, appends: sf.Tag.Get("merge") == "append",
+		f := field{name: name, index: index, typ: sf.Type, appends: sf.Tag.Get("merge") == "append",
 			space: sf.Tag.Get("space"), required: sf.Tag.Get("required") == "true",
 			presence: sf.Tag.Get("presence") == "true", list: sf.Type.Kind() == reflect.Slice}
 		if s := sf.Tag.Get("since"); s != "" {
 			f.since = minorVersion(s)
 		}
+		if s := sf.Tag.Get("until"); s != "" {
+			f.until = minorVersion(s)
+		}
 		f.narrow = parseNarrow(sf.Tag.Get("narrow"))
 		et := sf.Type
-		if f.list {
+		f.pointer = et.Kind() == reflect.Pointer && et.Elem().Kind() == reflect.Struct
+		if f.list || f.pointer {
 			et = et.Elem()
 		}
 		if et.Kind() == reflect.Struct {
 			f.elem = describe(et, known)
+		}
+		if n := slices.IndexFunc(o.fields, func(old field) bool { return old.name == name }); n >= 0 {
+			o.fields[n] = f // it hides the embedded one, as in Go
+			continue
 		}
 		o.fields = append(o.fields, f)
 	}
@@ -78,21 +97,23 @@ func (o *object) add(t reflect.Type, prefix []int, known map[reflect.Type]*objec
 
 // minorVersion reads the "3.N" of a tag. A wrong tag is a programming error that every test run meets.
 func minorVersion(s string) Version {
-	minor, err := strconv.ParseInt(strings.TrimPrefix(s, "3."), 10, 64)
-	if err != nil || !strings.HasPrefix(s, "3.") {
+	v, _, ok := ParseVersion(s + ".0")
+	if !ok {
 		panic("config: bad version in struct tag: " + s)
 	}
-	return Version{Major: 3, Minor: minor}
+	return v
 }
 
 func parseNarrow(tag string) map[string]Version {
 	if tag == "" {
 		return nil
 	}
-	names, version, _ := strings.Cut(tag, "=")
 	m := map[string]Version{}
-	for n := range strings.SplitSeq(names, ",") {
-		m[n] = minorVersion(version)
+	for _, part := range strings.Split(tag, ";") {
+		names, version, _ := strings.Cut(part, "=")
+		for _, n := range strings.Split(names, ",") {
+			m[n] = minorVersion(version)
+		}
 	}
 	return m
 }
@@ -113,9 +134,9 @@ func (o *object) lookup(key []byte) (f *field, exact bool) {
 
 // known tells whether version v has the field, given the narrowing of the place where its object stands.
 func (f *field) known(v Version, narrow map[string]Version) bool {
-	if v.Before(f.since) {
-		return false
+	since, ok := narrow[f.name]
+	if !ok {
+		since = f.since
 	}
-	n, ok := narrow[f.name]
-	return !ok || !v.Before(n)
+	return !v.Before(since) && (f.until == Version{} || !f.until.Before(v))
 }

@@ -51,10 +51,17 @@ func entryNames(v reflect.Value, o *object, at named, out []named) []named {
 
 // Places gives the position of every entry of a document that Parse read into
 // c, by the name that EntryNames gives.
-func Places(raw []byte, c Config) map[string]Place {
+func Places(raw []byte, c Config) map[string]Place { return PlacesFrom(raw, c, nil) }
+
+// PlacesFrom is Places for a document of another language, with the function that turns a path of c into the
+// document's.
+func PlacesFrom(raw []byte, c Config, from func(path.ContextPath) path.ContextPath) map[string]Place {
 	all := entryNames(reflect.ValueOf(&c).Elem(), describeConfig(), named{"$", path.New("json")}, nil)
 	paths := make([]path.ContextPath, len(all))
 	for i := range all {
+		if from != nil {
+			all[i].path = from(all[i].path)
+		}
 		paths[i] = all[i].path
 	}
 	l := newLocator(paths)

@@ -5,8 +5,9 @@ package config
 // The one set of config types, in the shape of the newest spec version. Tags:
 //
 //	json:"name"            the key; omitempty on pointers and lists, never on objects (the cache form prints {})
-//	since:"3.N"            first spec version that has the field; older documents report it as an unused key
-//	narrow:"a,b=3.N"       fields of the embedded or element type that are newer in this place than in the type itself
+//	since:"3.N"            first spec version that has the field; older documents report it as an unused key. What is
+//	                       newer than 2.0 in an object that 2.x shares says so too.
+//	narrow:"a,b=3.N;c=3.M" fields of the element type that are of another version in this place than in the type itself
 //	merge:"append"         list is exempt from duplicate checks and merged by appending
 //	space:"name"           lists of one object with the same name share one key space (duplicates, merge)
 //	presence:"true"        object of which a rule asks whether the document has it at all
@@ -133,10 +134,10 @@ type Storage struct {
 
 // Node is what files, directories and links have in common.
 type Node struct {
-	Group     NodeOwner `json:"group"`
-	Overwrite *bool     `json:"overwrite,omitempty"`
+	Group     NodeOwner `json:"group" narrow:"name=2.1"`
+	Overwrite *bool     `json:"overwrite,omitempty" since:"2.2"`
 	Path      string    `json:"path" required:"true"`
-	User      NodeOwner `json:"user"`
+	User      NodeOwner `json:"user" narrow:"name=2.1"`
 }
 
 // NodeOwner is a user or group by number or by name.

@@ -71,8 +71,8 @@ func versionPart(s string) bool {
 	return true
 }
 
-// parseVersion reads a semantic version. Metadata is part of its identity, so it is returned too.
-func parseVersion(s string) (v Version, metadata string, ok bool) {
+// ParseVersion reads a semantic version. Metadata is part of its identity, so it is returned too.
+func ParseVersion(s string) (v Version, metadata string, ok bool) {
 	s, metadata, _ = strings.Cut(s, "+")
 	s, v.Pre, _ = strings.Cut(s, "-")
 	parts := strings.Split(s, ".")
@@ -94,7 +94,7 @@ func supportedVersion(text string) (Version, error) {
 	if text == "" {
 		return Version{}, fmt.Errorf("%w: ignition.version is missing; the newest stable version is %q", ErrInvalidVersion, MaxStable())
 	}
-	v, metadata, ok := parseVersion(text)
+	v, metadata, ok := ParseVersion(text)
 	if !ok {
 		return Version{}, fmt.Errorf("%w: ignition.version is %s", ErrInvalidVersion, quoteShort(text))
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"firstboot.dev/ignition/internal/config"
+	"firstboot.dev/ignition/internal/config/legacy"
 	"firstboot.dev/ignition/internal/oplog"
 	"firstboot.dev/ignition/internal/providers/system"
 	"firstboot.dev/ignition/internal/stages"
@@ -45,7 +46,7 @@ func warnReferences(log *oplog.Logger, path string, cfg config.Config) {
 // parse reads one document and logs its hash and its report.
 func parse(log *oplog.Logger, raw []byte) (config.Config, error) {
 	log.Debug("parsing config with SHA512: %x", sha512.Sum512(raw))
-	cfg, rep, err := config.Parse(raw)
+	cfg, rep, err := legacy.Parse(raw)
 	logReport(log, rep)
 	return cfg, withReport(err, rep)
 }

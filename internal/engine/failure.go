@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"firstboot.dev/ignition/internal/config"
+	"firstboot.dev/ignition/internal/config/legacy"
 	"firstboot.dev/ignition/internal/oplog"
 	"github.com/coreos/vcontext/report"
 )
@@ -32,7 +33,7 @@ type origins struct {
 
 // add takes a document that is merged now.
 func (o *origins) add(source string, raw []byte, c config.Config) {
-	o.put(source, config.Places(raw, c))
+	o.put(source, legacy.Places(raw, c))
 }
 
 func (o *origins) put(source string, places map[string]config.Place) {
@@ -48,7 +49,7 @@ func (o *origins) put(source string, places map[string]config.Place) {
 
 // hold keeps a document until merge is called with its URL.
 func (o *origins) hold(url string, raw []byte, c config.Config) {
-	places := config.Places(raw, c)
+	places := legacy.Places(raw, c)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.waiting == nil {

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"firstboot.dev/ignition/internal/config"
+	"firstboot.dev/ignition/internal/config/legacy"
 	"firstboot.dev/ignition/internal/oplog"
 	"firstboot.dev/ignition/internal/resource"
 	"firstboot.dev/ignition/internal/stages"
@@ -160,7 +161,7 @@ func (rd *renderer) fetch(ctx context.Context, log *oplog.Logger, f *resource.Fe
 	} else {
 		log.Debug("fetched referenced config at %s with SHA512: %s", shown, hex.EncodeToString(info.SHA512))
 	}
-	cfg, rep, err := config.Parse(raw)
+	cfg, rep, err := legacy.Parse(raw)
 	logReport(log, rep)
 	if errors.Is(err, config.ErrEmpty) {
 		// Not wrapped: an empty reference must not pass for an empty user config.

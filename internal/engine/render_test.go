@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"firstboot.dev/ignition/internal/config"
+	"firstboot.dev/ignition/internal/config/legacy"
 	"firstboot.dev/ignition/internal/oplog"
 	"firstboot.dev/ignition/internal/resource"
 	"firstboot.dev/ignition/internal/stages"
@@ -33,7 +34,7 @@ func rendered(t *testing.T, root string) (from string, cfg config.Config, source
 		fetcher: resource.New(resource.Options{Version: "1", Stable: "3.6.0"}),
 		record:  func(f stages.FetchedConfig) { sources = append(sources, f.Source) },
 	}
-	parsed, rep, err := config.Parse([]byte(root))
+	parsed, rep, err := legacy.Parse([]byte(root))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, rep)
 	}
@@ -44,6 +45,11 @@ func rendered(t *testing.T, root string) (from string, cfg config.Config, source
 		}
 	}
 	return from, cfg, sources, b.String(), err
+}
+
+// oldFile is file in spec 2.x.
+func oldFile(content string) string {
+	return `"storage":{"files":[{"filesystem":"root","path":"/from","mode":420,"contents":{"source":"data:,` + content + `"}}]}`
 }
 
 func TestRenderOrder(t *testing.T) {
@@ -75,6 +81,10 @@ func TestRenderOrder(t *testing.T) {
 			docs: map[string]string{"/a": doc("3.3.0", replaces("SITE/b"), `"kernelArguments":{"shouldExist":["a"]}`), "/b": doc("3.3.0", "", `"kernelArguments":{"shouldExist":["b"]},`+file("b"))},
 			from: "b", sources: []string{"SITE/a", "SITE/b"}, kargs: []string{"root", "b"}},
 		{name: "versions mixed", root: doc("3.0.0", merges("SITE/a"), ""), docs: map[string]string{"/a": doc("3.5.0", "", file("a"))}, from: "a", sources: []string{"SITE/a"}},
+		{name: "an old child", root: doc("3.3.0", merges("SITE/a"), file("root")), docs: map[string]string{"/a": doc("2.2.0", "", oldFile("a"))}, from: "a", sources: []string{"SITE/a"}},
+		{name: "an old parent of a new and an old child", root: doc("2.0.0", `"config":{"append":[{"source":"SITE/a"},{"source":"SITE/b"}]}`, oldFile("root")),
+			docs: map[string]string{"/a": doc("3.3.0", "", file("a")+`,"kernelArguments":{"shouldExist":["a"]}`), "/b": doc("2.4.0", "", oldFile("b"))},
+			from: "b", sources: []string{"SITE/a", "SITE/b"}, kargs: []string{"a"}},
 		{name: "one source on two levels", root: doc("3.3.0", merges("SITE/a", "SITE/b"), ""),
 			docs: map[string]string{"/a": doc("3.3.0", merges("SITE/b"), file("a")), "/b": doc("3.3.0", "", file("b"))}, from: "b", sources: []string{"SITE/a", "SITE/b", "SITE/b"}},
 		{name: "data URL", root: doc("3.3.0", merges("data:;base64,"+base64.StdEncoding.EncodeToString([]byte(doc("3.3.0", "", file("data"))))), ""), from: "data", sources: []string{"data:"}},
