@@ -14,7 +14,7 @@ import (
 // EncodeCache writes the compact one-line cache form through one small buffer, whatever the size of the config.
 func EncodeCache(w io.Writer, c Config) error {
 	const bufferSize = 64 << 10
-	e := encoder{bufio.NewWriterSize(w, bufferSize)}
+	e := encoder{Writer: bufio.NewWriterSize(w, bufferSize)}
 	e.object(reflect.ValueOf(&c).Elem(), describeConfig())
 	return e.Flush()
 }
@@ -66,8 +66,12 @@ func sizeOf(v reflect.Value) int {
 	return n
 }
 
-// encoder keeps the first error of the writer until Flush, so its methods return none.
-type encoder struct{ *bufio.Writer }
+// encoder keeps the first error of the writer until Flush, so its methods return none. It writes the cache form,
+// or with document the form of a document.
+type encoder struct {
+	*bufio.Writer
+	document *document
+}
 
 func (e encoder) object(v reflect.Value, o *object) {
 	e.WriteByte('{')
@@ -75,7 +79,7 @@ func (e encoder) object(v reflect.Value, o *object) {
 	for i := range o.fields {
 		f := &o.fields[i]
 		fv := v.FieldByIndex(f.index)
-		if absent(fv, f) {
+		if e.document != nil && e.document.omits(fv, f) || e.document == nil && absent(fv, f) {
 			continue
 		}
 		if !first {
@@ -84,7 +88,7 @@ func (e encoder) object(v reflect.Value, o *object) {
 		first = false
 		e.text(f.name)
 		e.WriteByte(':')
-		e.value(fv, f)
+		e.below(f.name, -1, fv, f)
 	}
 	e.WriteByte('}')
 }
@@ -98,6 +102,19 @@ func absent(v reflect.Value, f *field) bool {
 		return v.Len() == 0
 	}
 	return !f.required && v.IsZero()
+}
+
+// below writes a value below the current one: that of a key, or one of a list. A document needs its path.
+func (e encoder) below(key string, index int, v reflect.Value, f *field) {
+	if d := e.document; d != nil {
+		defer d.leave()
+		if index < 0 {
+			d.at = append(d.at, key)
+		} else {
+			d.at = append(d.at, index)
+		}
+	}
+	e.value(v, f)
 }
 
 func (e encoder) value(v reflect.Value, f *field) {
@@ -118,7 +135,7 @@ func (e encoder) value(v reflect.Value, f *field) {
 			if i > 0 {
 				e.WriteByte(',')
 			}
-			e.value(v.Index(i), f)
+			e.below("", i, v.Index(i), f)
 		}
 		e.WriteByte(']')
 	default:
@@ -142,6 +159,10 @@ func (e encoder) text(s string) {
 			e.Write([]byte{'\\', ch})
 		case ch == '\n':
 			e.WriteString(`\n`)
+		case ch == '\r' && e.document != nil:
+			e.WriteString(`\r`)
+		case ch == '\t' && e.document != nil:
+			e.WriteString(`\t`)
 		default:
 			e.Write([]byte{'\\', 'u', '0', '0', hex[ch>>4], hex[ch&15]})
 		}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"reflect"
+
+	"github.com/coreos/vcontext/path"
+	"github.com/coreos/vcontext/report"
+)
+
+// What this file exports lets another language (Butane) share the types, the
+// gates, the rules and the output of this one.
+
+// Shape describes an object type: its keys, and since when it has them.
+type Shape = object
+
+// Field describes one key of an object type.
+type Field = field
+
+// ShapeOf describes a struct type that is tagged like those of types.go.
+func ShapeOf(t reflect.Type) *Shape {
+	root := describeConfig()
+	if t == root.typ {
+		return root
+	}
+	return describe(t, map[reflect.Type]*object{})
+}
+
+// Field gives the field of a key in its exact spelling, or nil.
+func (o *object) Field(name string) *Field {
+	if i, ok := o.byName[name]; ok {
+		return &o.fields[i]
+	}
+	return nil
+}
+
+// Name is the key.
+func (f *field) Name() string { return f.name }
+
+// In gives the field's value in a value of the object type.
+func (f *field) In(v reflect.Value) reflect.Value { return v.FieldByIndex(f.index) }
+
+// Elem describes the value, or the list's elements; it is nil for scalars and lists of them.
+func (f *field) Elem() *Shape { return f.elem }
+
+// IsList tells whether the value is a list.
+func (f *field) IsList() bool { return f.list }
+
+// Narrow names the keys of Elem that are newer in this place than in Elem itself.
+func (f *field) Narrow() map[string]Version { return f.narrow }
+
+// Known tells whether version v has the field, given the Narrow of the place where its object stands.
+func (f *field) Known(v Version, narrow map[string]Version) bool { return f.known(v, narrow) }
+
+// ParseVersion reads a semantic version. Metadata is part of its identity, so it is returned too.
+func ParseVersion(s string) (v Version, metadata string, ok bool) { return parseVersion(s) }
+
+// Validate runs the checks that a document of version v has to pass, first those for duplicates. has tells
+// whether the document has an object at a path, such as a custom clevis pin. The entries have no positions.
+func Validate(c *Config, v Version, has func(path ...any) bool) report.Report {
+	r := validateDuplicates(c)
+	r.Merge(validateRules(c, v, has))
+	return r
+}
+
+// Counterpart finds in source the entry that stands at p in merged, a config that source was merged into as
+// parent or as child. known says how many elements of p source has; what follows them is p's own.
+func Counterpart(merged, source *Config, child bool, p path.ContextPath) (there path.ContextPath, known int) {
+	m, s, o := reflect.ValueOf(merged).Elem(), reflect.ValueOf(source).Elem(), describeConfig()
+	out := path.New(p.Tag)
+	i := 0
+	for o != nil && i < len(p.Path) {
+		f := o.Field(elementName(p.Path[i]))
+		if f == nil {
+			break
+		}
+		m, s, o = f.In(m), f.In(s), f.elem
+		if isEmpty(s) {
+			break
+		}
+		out.Path = append(out.Path, p.Path[i])
+		i++
+		if !f.list || i == len(p.Path) {
+			continue
+		}
+		n, ok := p.Path[i].(int)
+		k := -1
+		if ok && n < m.Len() {
+			k = counterpartIndex(m, s, n, f.appends, child)
+		}
+		if k < 0 {
+			break
+		}
+		out.Path = append(out.Path, k)
+		i++
+		m, s = m.Index(n), s.Index(k)
+	}
+	out.Path = append(out.Path, p.Path[i:]...)
+	return out, i
+}
+
+// counterpartIndex finds in list s the entry that stands at n in m: the one with its key (of several, the one of
+// the same rank), or in lists that merge by appending the one at its distance from parent's start or child's end.
+func counterpartIndex(m, s reflect.Value, n int, appends, child bool) int {
+	if appends {
+		if child {
+			n -= m.Len() - s.Len()
+		}
+		if n >= s.Len() {
+			return -1
+		}
+		return max(n, -1)
+	}
+	key := keyOf(m.Index(n))
+	rank := 0
+	for i := range n {
+		if keyOf(m.Index(i)) == key {
+			rank++
+		}
+	}
+	for i := range s.Len() {
+		if keyOf(s.Index(i)) == key {
+			if rank == 0 {
+				return i
+			}
+			rank--
+		}
+	}
+	return -1
+}
+
+// isEmpty tells whether a value says nothing: unset, an empty list, an object of such values.
+func isEmpty(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if !isEmpty(v.Field(i)) {
+				return false
+			}
+		}
+		return true
+	case reflect.Slice:
+		return v.Len() == 0
+	}
+	return v.IsZero()
+}
+
+// IsEmpty tells whether an object of a config says nothing. What is set counts, false and "" too.
+func IsEmpty[T any](object *T) bool { return isEmpty(reflect.ValueOf(object).Elem()) }
+
+// document is what the encoder needs to write the form of a document: without objects that say nothing.
+type document struct {
+	version Version
+	has     func(path ...any) bool
+	at      []any
+}
+
+// EncodeDocument gives c as a document of version v: compact, without empty objects and lists. It fills in what
+// documents of that version always have. has is as in Validate.
+func EncodeDocument(c Config, v Version, has func(path ...any) bool) []byte {
+	c.Ignition.Version = v.String()
+	if v.Before(V3_3) {
+		normaliseRequired(&c.Storage, has)
+	}
+	var b, out bytes.Buffer
+	e := encoder{Writer: bufio.NewWriter(&b), document: &document{version: v, has: has}}
+	e.object(reflect.ValueOf(&c).Elem(), describeConfig())
+	_ = e.Flush() // a buffer takes all
+	json.HTMLEscape(&out, b.Bytes())
+	return out.Bytes()
+}
+
+// omits tells what a document leaves out.
+func (d *document) omits(v reflect.Value, f *field) bool {
+	if f.required && f.name != "url" || !isEmpty(v) {
+		return false
+	}
+	// Before 3.3 this object was a pointer, so that an empty one differs from none.
+	return !(f.presence && d.version.Before(V3_3) && d.has != nil && d.has(append(d.at, f.name)...))
+}
+
+func (d *document) leave() { d.at = d.at[:len(d.at)-1] }
