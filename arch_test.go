@@ -101,7 +101,7 @@ var importTable = []room{
 		[]string{"os/exec"},
 		"what stands around the stages in an initramfs; it runs none and reads no config"},
 	{"cmd/ignition",
-		[]string{"internal/boot", "internal/engine", "internal/config", "internal/oplog", "internal/distro", "github.com/coreos/vcontext/report"},
+		[]string{"internal/boot", "internal/butane", "internal/engine", "internal/config", "internal/oplog", "internal/distro", "github.com/coreos/vcontext/report"},
 		[]string{"os/exec", "net/http"},
 		"flags, environment, exit codes and wiring only"},
 	{"tests/...",

@@ -59,6 +59,19 @@ func (f *field) Known(v Version, narrow map[string]Version) bool { return f.know
 // ParseVersion reads a semantic version. Metadata is part of its identity, so it is returned too.
 func ParseVersion(s string) (v Version, metadata string, ok bool) { return parseVersion(s) }
 
+// DocumentVersion gives the version of a document, if it is one that Parse reads.
+func DocumentVersion(raw []byte) (Version, bool) {
+	if checkSyntax(raw) != nil {
+		return Version{}, false
+	}
+	h, err := readHeader(raw)
+	if err != nil {
+		return Version{}, false
+	}
+	v, err := h.supported()
+	return v, err == nil
+}
+
 // Validate runs the checks that a document of version v has to pass, first those for duplicates. has tells
 // whether the document has an object at a path, such as a custom clevis pin. The entries have no positions.
 func Validate(c *Config, v Version, has func(path ...any) bool) report.Report {
@@ -184,3 +197,15 @@ func (d *document) omits(v reflect.Value, f *field) bool {
 }
 
 func (d *document) leave() { d.at = d.at[:len(d.at)-1] }
+
+// KeysIn lists the keys of an object that are set.
+func KeysIn[T any](object *T) (keys []string) {
+	v := reflect.ValueOf(object).Elem()
+	o := ShapeOf(v.Type())
+	for i := range o.fields {
+		if !isEmpty(o.fields[i].In(v)) {
+			keys = append(keys, o.fields[i].name)
+		}
+	}
+	return keys
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package butane
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"firstboot.dev/ignition/internal/butane/yaml"
+	"firstboot.dev/ignition/internal/config"
+	"github.com/coreos/vcontext/path"
+	"github.com/coreos/vcontext/report"
+	"github.com/coreos/vcontext/tree"
+)
+
+// entry is a report entry at a node.
+func entry(kind report.Kind, message string, n *yaml.Node, at ...any) report.Entry {
+	e := report.Entry{Kind: kind, Message: message, Context: path.New("yaml", at...).Copy()}
+	if n != nil {
+		e.Marker = marker(n.Line, n.Column)
+	}
+	return e
+}
+
+func marker(line, column int) tree.Marker {
+	return tree.Marker{StartP: &tree.Pos{Line: int64(line), Column: int64(column)}}
+}
+
+// add reports at a path of the document, at the deepest node on the way that exists.
+func (t *translation) add(kind report.Kind, message string, at ...any) {
+	n := t.root
+	for _, e := range at {
+		var next *yaml.Node
+		switch e := e.(type) {
+		case string:
+			next = n.Get(e)
+		case int:
+			if n.Kind == yaml.Sequence && e < len(n.Content) {
+				next = n.Content[e]
+			}
+		}
+		if next == nil {
+			break
+		}
+		n = next
+	}
+	t.report.Entries = append(t.report.Entries, entry(kind, message, n, at...))
+}
+
+func (t *translation) fail(message string, at ...any) { t.add(report.Error, message, at...) }
+func (t *translation) warn(message string, at ...any) { t.add(report.Warn, message, at...) }
+
+// failIn reports at a path of the finished config.
+func (t *translation) failIn(message string, at ...any) {
+	t.fail(message, t.source(path.New("json", at...)).Path...)
+}
+
+func (t *translation) warnIn(message string, at ...any) {
+	t.warn(message, t.source(path.New("json", at...)).Path...)
+}
+
+// rename says that what stands at one path of a config, and all below it, comes from a path of the document.
+type rename struct{ from, to path.ContextPath }
+
+// renames are the paths of a config that do not come from the same place of the document, in other letters.
+type renames []rename
+
+func (r *renames) add(from, to []any) {
+	*r = append(*r, rename{path.New("json", from...).Copy(), path.New("yaml", to...).Copy()})
+}
+
+// apply gives the path in the document. Below what was made by another key there is nothing of the document.
+func (r renames) apply(p path.ContextPath) path.ContextPath {
+	best := -1
+	for i := range r {
+		if hasPrefix(p, r[i].from) && (best < 0 || r[i].from.Len() > r[best].from.Len()) {
+			best = i
+		}
+	}
+	if best >= 0 {
+		return r[best].to
+	}
+	out := path.New("yaml")
+	for _, e := range p.Path {
+		if s, ok := e.(string); ok {
+			e = snake(s)
+		}
+		out.Path = append(out.Path, e)
+	}
+	return out
+}
+
+func hasPrefix(p, prefix path.ContextPath) bool {
+	if prefix.Len() > p.Len() {
+		return false
+	}
+	for i, e := range prefix.Path {
+		if p.Path[i] != e {
+			return false
+		}
+	}
+	return true
+}
+
+// generated is a config made by sugar, into which the rest is merged.
+type generated struct {
+	config  config.Config
+	renames renames
+}
+
+// source finds the path in the document for one in the finished config: through the part that knows most of it,
+// the user's own if two know as much.
+func (t *translation) source(p path.ContextPath) path.ContextPath {
+	there, known := config.Counterpart(&t.out, &t.user, true, p)
+	from := t.renames
+	for i := range t.made {
+		if at, k := config.Counterpart(&t.out, &t.made[i].config, false, p); k > known {
+			there, known, from = at, k, t.made[i].renames
+		}
+	}
+	return from.apply(there)
+}
+
+// writeTranslations lists, for people who debug, what of the output comes from elsewhere than the same key.
+func writeTranslations(b *strings.Builder, list renames) {
+	for _, r := range list {
+		fmt.Fprintf(b, "%s <- %s\n", r.from, r.to)
+	}
+}
+
+// colors of the terminal.
+const (
+	red, yellow, cyan, blue = "\x1b[1;31m", "\x1b[1;33m", "\x1b[1;36m", "\x1b[1;34m"
+	plain                   = "\x1b[0m"
+)
+
+// Excerpts prints a report for people: each entry with the lines of the source that it is about.
+func Excerpts(r report.Report, name string, source []byte, color bool) string {
+	x := excerpts{name: name, color: color}
+	text := bytes.TrimPrefix(source, []byte("\ufeff"))
+	x.lines = strings.Split(strings.TrimSuffix(strings.ReplaceAll(string(text), "\r\n", "\n"), "\n"), "\n")
+	for i, e := range r.Entries {
+		if i > 0 {
+			x.WriteByte('\n')
+		}
+		x.entry(e)
+	}
+	return x.String()
+}
+
+type excerpts struct {
+	strings.Builder
+	name  string
+	color bool
+	lines []string
+}
+
+func (x *excerpts) put(color, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if x.color {
+		text = color + text + plain
+	}
+	x.WriteString(text)
+}
+
+func (x *excerpts) entry(e report.Entry) {
+	const around = 2
+	line, column := e.Marker.Start()
+	at, col := int(line), int(column)-1
+	if at < 1 || at > len(x.lines) || col < 0 || col > len([]rune(x.lines[at-1])) {
+		x.WriteString(e.String() + "\n")
+		return
+	}
+	color := map[string]string{"error": red, "warning": yellow}[e.Kind.String()]
+	if color == "" {
+		color = cyan
+	}
+	first, last := max(at-around, 1), min(at+around, len(x.lines))
+	width := len(fmt.Sprint(last))
+	gutter := func(number any) { x.put(blue, " %*v |", width, number) }
+	where := ""
+	if e.Context.Len() > 0 {
+		where = "[" + e.Context.String() + "]"
+	}
+	x.put(color, "%s%s:", e.Kind, where)
+	x.WriteByte('\n')
+	x.put(blue, " %*s-->", width, "")
+	fmt.Fprintf(x, " %s:%d:%d\n", x.name, line, column)
+	gutter("")
+	x.WriteByte('\n')
+	for n := first; n <= last; n++ {
+		gutter(n)
+		if text := strings.TrimRight(x.lines[n-1], " \t"); text != "" {
+			x.WriteString(" " + text)
+		}
+		x.WriteByte('\n')
+		if n == at {
+			gutter("")
+			indent, marks := underline(x.lines[n-1], col)
+			x.WriteString(" " + indent)
+			x.put(color, "%s %s", marks, e.Message)
+			x.WriteByte('\n')
+		}
+	}
+	gutter("")
+	x.WriteByte('\n')
+}
+
+// underline marks the word at a column. Tabs before it are kept, so that it stands below the word.
+func underline(line string, column int) (indent, marks string) {
+	runes := []rune(line)
+	before := make([]rune, column)
+	for i, r := range runes[:column] {
+		before[i] = ' '
+		if r == '\t' {
+			before[i] = r
+		}
+	}
+	end := column
+	for end < len(runes) && !unicode.IsSpace(runes[end]) {
+		end++
+	}
+	return string(before), strings.Repeat("^", max(end-column, 1))
+}
