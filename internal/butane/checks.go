@@ -16,28 +16,28 @@ func (t *translation) check() {
 	_ = config.EachResource(&t.user, t.checkResource)
 	s := &t.user.Storage
 	for i := range s.Directories {
-		t.checkMode(s.Directories[i].Mode, true, "storage", "directories", i, "mode")
+		t.checkMode(s.Directories[i].Mode, true, item("storage.directories", i)+".mode")
 	}
 	for i := range s.Files {
-		t.checkMode(s.Files[i].Mode, false, "storage", "files", i, "mode")
+		t.checkMode(s.Files[i].Mode, false, item("storage.files", i)+".mode")
 	}
 	for i := range s.Filesystems {
-		t.checkFilesystem(&s.Filesystems[i], "storage", "filesystems", i)
+		t.checkFilesystem(&s.Filesystems[i], item("storage.filesystems", i))
 	}
 	for i, tr := range own[storageKeys](t.sugar, s).Trees {
 		if tr.Local == "" {
-			t.fail("local is required", "storage", "trees", i)
+			t.fail("local is required", item("storage.trees", i))
 		}
 	}
 	for i := range t.user.Systemd.Units {
 		u := &t.user.Systemd.Units[i]
-		t.checkContents(u.Contents, own[contentsKeys](t.sugar, u).ContentsLocal, "systemd", "units", i)
+		t.checkContents(u.Contents, own[contentsKeys](t.sugar, u).ContentsLocal, item("systemd.units", i))
 		for j := range u.Dropins {
-			t.checkContents(u.Dropins[j].Contents, own[contentsKeys](t.sugar, &u.Dropins[j]).ContentsLocal, "systemd", "units", i, "dropins", j)
+			t.checkContents(u.Dropins[j].Contents, own[contentsKeys](t.sugar, &u.Dropins[j]).ContentsLocal, item(item("systemd.units", i)+".dropins", j))
 		}
 	}
 	for i := range own[systemdKeys](t.sugar, &t.user.Systemd).Quadlets {
-		t.checkQuadlet(&own[systemdKeys](t.sugar, &t.user.Systemd).Quadlets[i], "systemd", "quadlets", i)
+		t.checkQuadlet(&own[systemdKeys](t.sugar, &t.user.Systemd).Quadlets[i], item("systemd.quadlets", i))
 	}
 	t.checkBootDevice()
 	t.checkGrub()
@@ -47,14 +47,14 @@ func (t *translation) check() {
 	t.checkMachineConfig()
 }
 
-func (t *translation) checkContents(contents, local *string, at ...any) {
+func (t *translation) checkContents(contents, local *string, at where) {
 	if contents != nil && local != nil {
-		t.fail(onlyOne+"contents, contents_local", below(at, "contents_local")...)
+		t.fail(onlyOne+"contents, contents_local", at+".contents_local")
 	}
 }
 
 // checkMode warns of a decimal number that looks as if octal was meant.
-func (t *translation) checkMode(mode *int, directory bool, at ...any) {
+func (t *translation) checkMode(mode *int, directory bool, at where) {
 	if mode == nil || *mode < 0 || *mode > 7777 {
 		return
 	}
@@ -66,7 +66,7 @@ func (t *translation) checkMode(mode *int, directory bool, at ...any) {
 		octal = octal*8 + int(digit-'0')
 	}
 	if !typicalMode(*mode, directory) && typicalMode(octal, directory) {
-		t.warn("unreasonable mode would be reasonable if specified in octal; remember to add a leading zero", at...)
+		t.warn("unreasonable mode would be reasonable if specified in octal; remember to add a leading zero", at)
 	}
 }
 
@@ -100,21 +100,21 @@ func typicalMode(mode int, directory bool) bool {
 	return !sticky && (!setuid && !setgid || executable && other&2 == 0)
 }
 
-func (t *translation) checkFilesystem(f *config.Filesystem, at ...any) {
+func (t *translation) checkFilesystem(f *config.Filesystem, at where) {
 	if !value(own[filesystemKeys](t.sugar, f).WithMountUnit) {
 		return
 	}
 	format, mount := value(f.Format), value(f.Path)
 	if format == "" {
-		t.fail("format is required if with_mount_unit is true", below(at, "format")...)
+		t.fail("format is required if with_mount_unit is true", at+".format")
 	}
 	if mount == "" && (t.dialect.minor < 3 || format != "" && format != "swap") {
-		t.fail("path is required if with_mount_unit is true and format is not swap", below(at, "path")...)
+		t.fail("path is required if with_mount_unit is true and format is not swap", at+".path")
 	}
 	if t.dialect.coreos() && t.dialect.minor >= 5 && mount != "" {
 		clean := path.Clean(mount) + "/"
 		if !strings.HasPrefix(clean, "/etc/") && !strings.HasPrefix(clean, "/var/") {
-			t.fail("path must be under /etc or /var if with_mount_unit is true", below(at, "path")...)
+			t.fail("path must be under /etc or /var if with_mount_unit is true", at+".path")
 		}
 	}
 }
@@ -129,8 +129,7 @@ func (t *translation) checkReuse() {
 		}
 		for j, p := range d.Partitions {
 			if p.Number == 0 && value(p.Label) != "" {
-				t.warn("partitions cannot be reused by label; number must be specified except on boot disk ("+bootDisk+") or when wipe_table is true",
-					"storage", "disks", i, "partitions", j, "number")
+				t.warn("partitions cannot be reused by label; number must be specified except on boot disk ("+bootDisk+") or when wipe_table is true", item(item("storage.disks", i)+".partitions", j)+".number")
 			}
 		}
 	}
@@ -150,30 +149,29 @@ func (t *translation) checkPartitions() {
 		for j, p := range d.Partitions {
 			for _, r := range reservedLabels {
 				if value(p.Label) == r.label && p.Number != r.number && !value(d.WipeTable) {
-					t.warnIn("incorrect partition number; a new partition will be created using reserved label",
-						"storage", "disks", i, "partitions", j, "label")
+					t.warnIn("incorrect partition number; a new partition will be created using reserved label", item(item("storage.disks", i)+".partitions", j)+".label")
 				}
 			}
 			if value(p.Label) == "root" && t.dialect.bootDevice {
-				t.checkRootSize(d.Partitions[j:], "storage", "disks", i, "partitions", j)
+				t.checkRootSize(d.Partitions[j:], item(item("storage.disks", i)+".partitions", j))
 			}
 		}
 	}
 }
 
 // checkRootSize judges the first of the partitions, the root, and what follows it.
-func (t *translation) checkRootSize(partitions []config.Partition, at ...any) {
+func (t *translation) checkRootSize(partitions []config.Partition, at where) {
 	const least = 8192
 	size := value(partitions[0].SizeMiB)
 	if size == 0 {
 		for _, p := range partitions[1:] {
 			if value(p.StartMiB) == 0 {
 				t.warnIn("root partition cannot expand; it is set to fill available space but is followed by an auto-positioned partition",
-					below(at, "label")...)
+					at+".label")
 				return
 			}
 		}
 	} else if size < least {
-		t.warnIn("root should have 8GiB of space assigned", below(at, "sizeMiB")...)
+		t.warnIn("root should have 8GiB of space assigned", at+".sizeMiB")
 	}
 }

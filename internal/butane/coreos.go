@@ -56,7 +56,7 @@ func (b *bootDevice) wantsMirror() bool { return len(b.Mirror.Devices) > 0 }
 func (t *translation) checkBootDevice() {
 	b, layout := &t.keys.BootDevice, value(t.keys.BootDevice.Layout)
 	s390x := strings.HasPrefix(layout, "s390x-") && t.dialect.minor >= 5
-	at := []any{"boot_device", "layout"}
+	at := "boot_device.layout"
 	if b.Layout != nil {
 		var names []string
 		known := false
@@ -67,7 +67,7 @@ func (t *translation) checkBootDevice() {
 			}
 		}
 		if !known {
-			t.fail("layout must be one of: "+strings.Join(names, ", "), at...)
+			t.fail("layout must be one of: "+strings.Join(names, ", "), at)
 		}
 	}
 	if b.wantsMirror() {
@@ -76,13 +76,13 @@ func (t *translation) checkBootDevice() {
 			if t.dialect.minor >= 6 {
 				say = t.fail
 			}
-			say("boot_device.layout should be specified when boot_device.mirror is specified", "boot_device", "mirror")
+			say("boot_device.layout should be specified when boot_device.mirror is specified", "boot_device.mirror")
 		}
 		if len(b.Mirror.Devices) == 1 {
-			t.fail("mirroring requires at least two devices", "boot_device", "mirror", "devices")
+			t.fail("mirroring requires at least two devices", "boot_device.mirror.devices")
 		}
 		if s390x {
-			t.fail("mirroring not supported on layouts: s390x-eckd, s390x-zfcp, s390x-virt", at...)
+			t.fail("mirroring not supported on layouts: s390x-eckd, s390x-zfcp, s390x-virt", at)
 		}
 	}
 	if t.dialect.minor >= 5 {
@@ -97,28 +97,28 @@ func namesDisk(device, prefix string) bool {
 }
 
 func (t *translation) checkBootLUKS(b *bootDevice, layout string, s390x bool) {
-	at := []any{"boot_device", "layout"}
+	at := "boot_device.layout"
 	device := value(b.LUKS.Device)
 	switch eckd := layout == "s390x-eckd"; {
 	case !eckd && layout != "s390x-zfcp":
 	case device == "":
-		t.fail("device is required for layouts: s390x-eckd, s390x-zfcp", at...)
+		t.fail("device is required for layouts: s390x-eckd, s390x-zfcp", at)
 	case eckd && !namesDisk(device, "/dev/dasd") || !eckd && !namesDisk(device, "/dev/sd"):
-		t.fail("device name must start with /dev/dasd on s390x-eckd layout or /dev/sd on s390x-zfcp layout", at...)
+		t.fail("device name must start with /dev/dasd on s390x-eckd layout or /dev/sd on s390x-zfcp layout", at)
 	}
 	if b.wantsCEX() {
 		const wrong = "when using cex the targeted architecture must match s390x"
 		if layout == "" {
-			t.fail(wrong, "boot_device", "luks", "cex")
+			t.fail(wrong, "boot_device.luks.cex")
 		} else if !s390x {
-			t.fail(wrong, at...)
+			t.fail(wrong, at)
 		}
 		if b.wantsClevis() {
-			t.fail("cannot use cex with clevis", "boot_device", "luks")
+			t.fail("cannot use cex with clevis", "boot_device.luks")
 		}
 	}
 	if device != "" && !b.wantsLUKS() && t.dialect.minor >= 6 {
-		t.fail("no method specified for luks", "boot_device", "luks")
+		t.fail("no method specified for luks", "boot_device.luks")
 	}
 }
 
@@ -139,14 +139,14 @@ func (t *translation) addBootDevice() {
 		g.encrypt(b)
 	}
 	s := &g.config.Storage
-	g.renames.add([]any{"storage", "filesystems", len(s.Filesystems)}, []any{"boot_device"})
+	g.renames.add(item("storage.filesystems", len(s.Filesystems)), "boot_device")
 	s.Filesystems = append(s.Filesystems, root)
 	t.made = append(t.made, g)
 }
 
 func (g *generated) mirror(b *bootDevice) {
 	s := &g.config.Storage
-	at := []any{"boot_device", "mirror"}
+	at := "boot_device.mirror"
 	first := []bootPartition{partBIOS, partESP}
 	for _, l := range layouts {
 		if l.name == value(b.Layout) {
@@ -168,14 +168,14 @@ func (g *generated) mirror(b *bootDevice) {
 		d.Partitions = append(d.Partitions, config.Partition{Label: ptr("boot" + suffix), SizeMiB: ptr(384)},
 			config.Partition{Label: ptr("root" + suffix)})
 		s.Disks = append(s.Disks, d)
-		g.renames.add([]any{"storage", "disks", i}, below(at, "devices", i))
+		g.renames.add(item("storage.disks", i), item(at+".devices", i))
 		boot.Devices = append(boot.Devices, byPartLabel+"boot"+suffix)
 		root.Devices = append(root.Devices, byPartLabel+"root"+suffix)
 	}
 	s.RAID = []config.RAID{boot, root}
 	s.Filesystems = append(s.Filesystems, config.Filesystem{Device: "/dev/md/md-boot", Format: ptr("ext4"), Label: ptr("boot"), WipeFilesystem: ptr(true)})
-	g.renames.add([]any{"storage", "filesystems"}, at)
-	g.renames.add([]any{"storage", "raid"}, at)
+	g.renames.add("storage.filesystems", at)
+	g.renames.add("storage.raid", at)
 }
 
 func (g *generated) encrypt(b *bootDevice) {
@@ -196,23 +196,23 @@ func (g *generated) encrypt(b *bootDevice) {
 		l.Clevis = config.Clevis{Tang: b.LUKS.Tang, Threshold: b.LUKS.Threshold, TPM2: b.LUKS.TPM2}
 	}
 	g.config.Storage.LUKS = []config.LUKS{l}
-	at := []any{"boot_device", "luks"}
-	g.renames.add([]any{"storage", "luks", 0}, at)
+	at := "boot_device.luks"
+	g.renames.add(item("storage.luks", 0), at)
 	for i := range b.LUKS.Tang {
 		for _, key := range []string{"url", "thumbprint", "advertisement"} {
-			g.renames.add([]any{"storage", "luks", 0, "clevis", "tang", i, key}, below(at, "tang", i, key))
+			g.renames.add(item(item("storage.luks", 0)+".clevis.tang", i)+"."+key, item(at+".tang", i)+"."+key)
 		}
-		g.renames.add([]any{"storage", "luks", 0, "clevis", "tang", i}, below(at, "tang", i))
+		g.renames.add(item(item("storage.luks", 0)+".clevis.tang", i), item(at+".tang", i))
 	}
 }
 
 func (t *translation) checkGrub() {
 	for i, u := range t.keys.Grub.Users {
 		if u.Name == "" {
-			t.fail(`field "name" is required`, "grub", "users", i, "name")
+			t.fail(`field "name" is required`, item("grub.users", i)+".name")
 		}
 		if u.PasswordHash == "" {
-			t.fail(`field "password_hash" is required`, "grub", "users", i, "password_hash")
+			t.fail(`field "password_hash" is required`, item("grub.users", i)+".password_hash")
 		}
 	}
 }
@@ -238,7 +238,7 @@ func (t *translation) addGrub() {
 	g.config.Storage.Filesystems = []config.Filesystem{{Device: "/dev/disk/by-label/boot", Format: ptr("ext4"), Path: ptr("/boot")}}
 	g.config.Storage.Files = []config.File{{Node: config.Node{Path: grubConfig}, Append: []config.Resource{r}}}
 	for _, list := range []string{"filesystems", "files"} {
-		g.renames.add([]any{"storage", list}, []any{"grub", "users"})
+		g.renames.add("storage."+list, "grub.users")
 	}
 	t.made = append(t.made, g)
 	t.out = config.Merge(g.config, t.out)

@@ -25,13 +25,13 @@ type decoder struct {
 	shapes   map[reflect.Type]*config.Shape
 }
 
-// snake is the spelling of a document's keys for one of a config's.
+// snake is the spelling of a document's keys, or of a path of them, for a config's.
 func snake(name string) string {
 	name = strings.Replace(name, "MiB", "Mib", 1)
 	var b strings.Builder
 	for i, c := range []byte(name) {
 		if c >= 'A' && c <= 'Z' {
-			if i > 0 && (name[i-1] < 'A' || name[i-1] > 'Z') {
+			if i > 0 {
 				b.WriteByte('_')
 			}
 			c |= 0x20
@@ -90,7 +90,7 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, s *config.Shape, narrow 
 		if f, in := d.field(key.Value, v, s, narrow); f != nil {
 			d.value(n.Content[i+1], f.In(in), f)
 		} else {
-			d.entries = append(d.entries, entry(report.Warn, "unused key "+key.Value, key, d.at...))
+			d.entries = append(d.entries, entry(report.Warn, "unused key "+key.Value, key, path.New("yaml", d.at...).Copy()))
 		}
 		d.at = d.at[:len(d.at)-1]
 	}
@@ -147,7 +147,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, f *config.Field) {
 		return
 	case f.Elem() != nil:
 		if name := f.Name(); (name == "clevis" || name == "custom") && !n.IsNull() {
-			d.present[camelPath(d.at).String()] = true
+			d.present[camelPath(d.at)] = true
 		}
 		d.object(n, v, f.Elem(), f.Narrow())
 		return
@@ -227,7 +227,7 @@ func (d *decoder) texts(n *yaml.Node, to *map[string]string) {
 }
 
 // camelPath is the config's path for one of the document.
-func camelPath(at []any) path.ContextPath {
+func camelPath(at []any) where {
 	p := path.New("json")
 	for _, e := range at {
 		if s, ok := e.(string); ok {
@@ -235,5 +235,5 @@ func camelPath(at []any) path.ContextPath {
 		}
 		p.Path = append(p.Path, e)
 	}
-	return p
+	return whereOf(p)
 }

@@ -45,35 +45,35 @@ func (t *translation) place(list, node string, length int) (index int, isNew, ok
 }
 
 // newFile appends a file that no key of the document describes.
-func (t *translation) newFile(f config.File, contents []byte, from []any) bool {
+func (t *translation) newFile(f config.File, contents []byte, from where) bool {
 	list := &t.user.Storage.Files
 	i, isNew, _ := t.place("files", f.Path, len(*list))
 	if !isNew {
-		t.fail(conflict, from...)
+		t.fail(conflict, from)
 		return false
 	}
 	t.setContents(&f.Contents, contents)
 	*list = append(*list, f)
-	t.renames.add([]any{"storage", "files", i}, from)
+	t.renames.add(item("storage.files", i), from)
 	return true
 }
 
 // newLink appends a link that no key of the document describes.
-func (t *translation) newLink(l config.Link, from []any) {
+func (t *translation) newLink(l config.Link, from where) {
 	list := &t.user.Storage.Links
 	i, isNew, _ := t.place("links", l.Path, len(*list))
 	if !isNew {
-		t.fail(conflict, from...)
+		t.fail(conflict, from)
 		return
 	}
 	*list = append(*list, l)
-	t.renames.add([]any{"storage", "links", i}, from)
+	t.renames.add(item("storage.links", i), from)
 }
 
 // addTrees adds what is in local directories.
 func (t *translation) addTrees() {
 	for i := range own[storageKeys](t.sugar, &t.user.Storage).Trees {
-		w := &treeWalk{translation: t, tree: &own[storageKeys](t.sugar, &t.user.Storage).Trees[i], at: []any{"storage", "trees", i}}
+		w := &treeWalk{translation: t, tree: &own[storageKeys](t.sugar, &t.user.Storage).Trees[i], at: item("storage.trees", i)}
 		name, ok := t.localName(w.tree.Local, w.at)
 		if !ok && t.options.Files == nil {
 			return
@@ -88,7 +88,7 @@ func (t *translation) addTrees() {
 type treeWalk struct {
 	*translation
 	tree *localTree
-	at   []any
+	at   where
 }
 
 func (w *treeWalk) start(name string) {
@@ -98,7 +98,7 @@ func (w *treeWalk) start(name string) {
 		w.complain("stat", name, err, w.at)
 		return
 	case !info.IsDir():
-		w.fail("root of tree must be a directory", w.at...)
+		w.fail("root of tree must be a directory", w.at)
 		return
 	}
 	base := w.tree.Path
@@ -131,7 +131,7 @@ func (w *treeWalk) visit(name, destination string, info fs.FileInfo) {
 	case fs.ModeSymlink:
 		w.link(name, destination)
 	default:
-		w.fail("trees may only contain files, directories, and symlinks", w.at...)
+		w.fail("trees may only contain files, directories, and symlinks", w.at)
 	}
 }
 
@@ -143,7 +143,7 @@ func (w *treeWalk) directory(destination string) {
 	list := &w.user.Storage.Directories
 	i, isNew, _ := w.place("directories", destination, len(*list))
 	if !isNew {
-		w.fail(conflict, w.at...)
+		w.fail(conflict, w.at)
 		return
 	}
 	d := config.Directory{Node: w.node(destination), Mode: w.tree.DirMode}
@@ -151,7 +151,7 @@ func (w *treeWalk) directory(destination string) {
 		d.Mode = ptr(0o755)
 	}
 	*list = append(*list, d)
-	w.renames.add([]any{"storage", "directories", i}, w.at)
+	w.renames.add(item("storage.directories", i), w.at)
 }
 
 func (w *treeWalk) node(destination string) config.Node {
@@ -162,15 +162,15 @@ func (w *treeWalk) file(name, destination string, info fs.FileInfo) {
 	list := &w.user.Storage.Files
 	i, isNew, ok := w.place("files", destination, len(*list))
 	if !ok || !isNew && value((*list)[i].Contents.Source) != "" {
-		w.fail(conflict, w.at...)
+		w.fail(conflict, w.at)
 		return
 	}
-	at := []any{"storage", "files", i}
+	at := item("storage.files", i)
 	if isNew {
 		*list = append(*list, config.File{Node: w.node(destination)})
 		w.renames.add(at, w.at)
 	} else {
-		w.renames.add(below(at, "contents", "source"), w.at)
+		w.renames.add(at+".contents.source", w.at)
 	}
 	f := &(*list)[i]
 	if contents, ok := w.readFile(name, w.at); ok {
@@ -179,7 +179,7 @@ func (w *treeWalk) file(name, destination string, info fs.FileInfo) {
 	if f.Mode != nil {
 		return
 	}
-	w.renames.add(below(at, "mode"), w.at)
+	w.renames.add(at+".mode", w.at)
 	switch {
 	case w.tree.FileMode != nil:
 		f.Mode = w.tree.FileMode
@@ -194,7 +194,7 @@ func (w *treeWalk) link(name, destination string) {
 	list := &w.user.Storage.Links
 	i, isNew, ok := w.place("links", destination, len(*list))
 	if !ok || !isNew && value((*list)[i].Target) != "" {
-		w.fail(conflict, w.at...)
+		w.fail(conflict, w.at)
 		return
 	}
 	target, err := w.options.Files.ReadLink(name)
@@ -202,12 +202,12 @@ func (w *treeWalk) link(name, destination string) {
 		w.complain("readlink", name, err, w.at)
 		return
 	}
-	at := []any{"storage", "links", i}
+	at := item("storage.links", i)
 	if isNew {
 		*list = append(*list, config.Link{Node: w.node(destination)})
 		w.renames.add(at, w.at)
 	} else {
-		w.renames.add(below(at, "target"), w.at)
+		w.renames.add(at+".target", w.at)
 	}
 	(*list)[i].Target = &target
 }
@@ -221,46 +221,46 @@ func instance(name string) (template string, ok bool) {
 	return base + "@" + ext, hasAt && inst != ""
 }
 
-func (t *translation) checkQuadlet(q *quadlet, at ...any) {
+func (t *translation) checkQuadlet(q *quadlet, at where) {
 	known := false
 	for _, ext := range quadletExtensions {
 		known = known || path.Ext(q.Name) == ext
 	}
 	if !known {
 		t.fail("unsupported file extension for quadlet: must be one of .container, .volume, .network, .kube, .image, .build, .pod, or .artifact",
-			below(at, "name")...)
+			at+".name")
 	}
-	t.checkFileName(q.Name, below(at, "name"))
+	t.checkFileName(q.Name, at+".name")
 	if _, ok := instance(q.Name); ok {
 		const none = "template instances cannot have contents or contents_local"
 		if q.Contents != nil {
-			t.fail(none, below(at, "contents")...)
+			t.fail(none, at+".contents")
 		}
 		if q.ContentsLocal != nil {
-			t.fail(none, below(at, "contents_local")...)
+			t.fail(none, at+".contents_local")
 		}
 	} else {
-		t.checkContents(q.Contents, q.ContentsLocal, at...)
+		t.checkContents(q.Contents, q.ContentsLocal, at)
 	}
 	for i, d := range q.Dropins {
-		t.checkFileName(d.Name, below(at, "dropins", i, "name"))
-		t.checkContents(d.Contents, d.ContentsLocal, below(at, "dropins", i)...)
+		t.checkFileName(d.Name, item(at+".dropins", i)+".name")
+		t.checkContents(d.Contents, d.ContentsLocal, item(at+".dropins", i))
 	}
 }
 
-func (t *translation) checkFileName(name string, at []any) {
+func (t *translation) checkFileName(name string, at where) {
 	switch {
 	case name == "" || name == "." || name == "..":
-		t.fail("name is not a file name", at...)
+		t.fail("name is not a file name", at)
 	case strings.Contains(name, "/"):
-		t.fail("name cannot contain slashes", at...)
+		t.fail("name cannot contain slashes", at)
 	}
 }
 
 // addQuadlets adds the files of quadlets and their drop-ins.
 func (t *translation) addQuadlets() {
 	for i, q := range own[systemdKeys](t.sugar, &t.user.Systemd).Quadlets {
-		at := []any{"systemd", "quadlets", i}
+		at := item("systemd.quadlets", i)
 		dir := "/etc/containers/systemd/users"
 		if value(q.Rootful) {
 			dir = "/etc/containers/systemd"
@@ -272,22 +272,22 @@ func (t *translation) addQuadlets() {
 			t.addQuadletFile(node, q.Contents, q.ContentsLocal, at)
 		}
 		for j, d := range q.Dropins {
-			t.addQuadletFile(node+".d/"+d.Name, d.Contents, d.ContentsLocal, below(at, "dropins", j))
+			t.addQuadletFile(node+".d/"+d.Name, d.Contents, d.ContentsLocal, item(at+".dropins", j))
 		}
 	}
 }
 
-func (t *translation) addQuadletFile(node string, text, local *string, at []any) {
+func (t *translation) addQuadletFile(node string, text, local *string, at where) {
 	contents, key := []byte(value(text)), "contents"
 	if value(local) != "" {
 		var ok bool
 		key = "contents_local"
-		if contents, ok = t.readLocal(*local, below(at, key)); !ok {
+		if contents, ok = t.readLocal(*local, at+"."+key); !ok {
 			return
 		}
 	}
 	n := len(t.user.Storage.Files)
 	if t.newFile(config.File{Node: config.Node{Path: node}, Mode: ptr(0o644)}, contents, at) && (text != nil || local != nil) {
-		t.renames.add([]any{"storage", "files", n, "contents", "source"}, below(at, key))
+		t.renames.add(item("storage.files", n)+".contents.source", at+"."+key)
 	}
 }

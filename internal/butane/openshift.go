@@ -22,24 +22,24 @@ func (t *translation) checkMachineConfig() {
 	}
 	m, o := &t.keys.Metadata, &t.keys.OpenShift
 	if m.Name == "" {
-		t.fail("metadata.name is required", "metadata", "name")
+		t.fail("metadata.name is required", "metadata.name")
 	}
 	if m.Labels[roleLabel] == "" {
-		t.fail(roleLabel+" label is required", "metadata", "labels")
+		t.fail(roleLabel+" label is required", "metadata.labels")
 	}
 	switch value(o.KernelType) {
 	case "", "default", "realtime":
 	default:
-		t.fail(`must be empty, "default", or "realtime"`, "openshift", "kernel_type")
+		t.fail(`must be empty, "default", or "realtime"`, "openshift.kernel_type")
 	}
 	const argument = "rd.luks.key=/etc/luks/cex.key"
 	if t.dialect.release >= 19 && t.usesCEX() && !slices.Contains(o.KernelArguments, argument) {
-		t.fail("'"+argument+"' must be set as kernel argument when CEX is enabled for the boot device", "openshift", "kernel_arguments")
+		t.fail("'"+argument+"' must be set as kernel argument when CEX is enabled for the boot device", "openshift.kernel_arguments")
 	}
 	if n := t.root.Get("openshift"); n != nil && n.Kind == yaml.Mapping && t.options.Raw {
 		for _, key := range []string{"kernel_arguments", "extensions", "fips", "kernel_type"} {
 			if v := n.Get(key); v != nil && !v.IsNull() {
-				t.warn("field ignored in raw mode", "openshift", key)
+				t.warn("field ignored in raw mode", "openshift."+key)
 			}
 		}
 	}

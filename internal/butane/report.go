@@ -5,6 +5,7 @@ package butane
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -15,13 +16,34 @@ import (
 	"github.com/coreos/vcontext/tree"
 )
 
-// entry is a report entry at a node.
-func entry(kind report.Kind, message string, n *yaml.Node, at ...any) report.Entry {
-	e := report.Entry{Kind: kind, Message: message, Context: path.New("yaml", at...).Copy()}
-	if n != nil {
-		e.Marker = marker(n.Line, n.Column)
+// where is a path of the document or of a config without its "$.": keys and indices with dots between them.
+type where = string
+
+// item is the path of a list's element.
+//
+//go:noinline
+func item(list where, i int) where { return list + "." + strconv.Itoa(i) }
+
+// context is the form of a path in reports.
+func context(at where) path.ContextPath {
+	p := path.New("yaml")
+	for element := range strings.SplitSeq(at, ".") {
+		if i, err := strconv.Atoi(element); err == nil {
+			p.Path = append(p.Path, i)
+		} else {
+			p.Path = append(p.Path, element)
+		}
 	}
-	return e
+	return p
+}
+
+func whereOf(p path.ContextPath) where {
+	return strings.TrimPrefix(strings.TrimPrefix(p.String(), "$"), ".")
+}
+
+// entry is a report entry at a node.
+func entry(kind report.Kind, message string, n *yaml.Node, at path.ContextPath) report.Entry {
+	return report.Entry{Kind: kind, Message: message, Context: at, Marker: marker(n.Line, n.Column)}
 }
 
 func marker(line, column int) tree.Marker {
@@ -29,9 +51,9 @@ func marker(line, column int) tree.Marker {
 }
 
 // add reports at a path of the document, at the deepest node on the way that exists.
-func (t *translation) add(kind report.Kind, message string, at ...any) {
-	n := t.root
-	for _, e := range at {
+func (t *translation) add(kind report.Kind, message string, at where) {
+	n, p := t.root, context(at)
+	for _, e := range p.Path {
 		var next *yaml.Node
 		switch e := e.(type) {
 		case string:
@@ -46,62 +68,38 @@ func (t *translation) add(kind report.Kind, message string, at ...any) {
 		}
 		n = next
 	}
-	t.report.Entries = append(t.report.Entries, entry(kind, message, n, at...))
+	t.report.Entries = append(t.report.Entries, entry(kind, message, n, p))
 }
 
-func (t *translation) fail(message string, at ...any) { t.add(report.Error, message, at...) }
-func (t *translation) warn(message string, at ...any) { t.add(report.Warn, message, at...) }
+func (t *translation) fail(message string, at where) { t.add(report.Error, message, at) }
+func (t *translation) warn(message string, at where) { t.add(report.Warn, message, at) }
 
 // failIn reports at a path of the finished config.
-func (t *translation) failIn(message string, at ...any) {
-	t.fail(message, t.source(path.New("json", at...)).Path...)
-}
-
-func (t *translation) warnIn(message string, at ...any) {
-	t.warn(message, t.source(path.New("json", at...)).Path...)
-}
+func (t *translation) failIn(message string, at where) { t.fail(message, t.source(at)) }
+func (t *translation) warnIn(message string, at where) { t.warn(message, t.source(at)) }
 
 // rename says that what stands at one path of a config, and all below it, comes from a path of the document.
-type rename struct{ from, to path.ContextPath }
+type rename struct{ from, to where }
 
 // renames are the paths of a config that do not come from the same place of the document, in other letters.
 type renames []rename
 
-func (r *renames) add(from, to []any) {
-	*r = append(*r, rename{path.New("json", from...).Copy(), path.New("yaml", to...).Copy()})
-}
+//go:noinline
+func (r *renames) add(from, to where) { *r = append(*r, rename{from, to}) }
 
 // apply gives the path in the document. Below what was made by another key there is nothing of the document.
-func (r renames) apply(p path.ContextPath) path.ContextPath {
+func (r renames) apply(p where) where {
 	best := -1
 	for i := range r {
-		if hasPrefix(p, r[i].from) && (best < 0 || r[i].from.Len() > r[best].from.Len()) {
+		rest, ok := strings.CutPrefix(p, r[i].from)
+		if ok && (rest == "" || rest[0] == '.') && (best < 0 || len(r[i].from) > len(r[best].from)) {
 			best = i
 		}
 	}
 	if best >= 0 {
 		return r[best].to
 	}
-	out := path.New("yaml")
-	for _, e := range p.Path {
-		if s, ok := e.(string); ok {
-			e = snake(s)
-		}
-		out.Path = append(out.Path, e)
-	}
-	return out
-}
-
-func hasPrefix(p, prefix path.ContextPath) bool {
-	if prefix.Len() > p.Len() {
-		return false
-	}
-	for i, e := range prefix.Path {
-		if p.Path[i] != e {
-			return false
-		}
-	}
-	return true
+	return snake(p)
 }
 
 // generated is a config made by sugar, into which the rest is merged.
@@ -112,21 +110,22 @@ type generated struct {
 
 // source finds the path in the document for one in the finished config: through the part that knows most of it,
 // the user's own if two know as much.
-func (t *translation) source(p path.ContextPath) path.ContextPath {
+func (t *translation) source(at where) where {
+	p := context(at)
 	there, known := config.Counterpart(&t.out, &t.user, true, p)
 	from := t.renames
 	for i := range t.made {
-		if at, k := config.Counterpart(&t.out, &t.made[i].config, false, p); k > known {
-			there, known, from = at, k, t.made[i].renames
+		if in, k := config.Counterpart(&t.out, &t.made[i].config, false, p); k > known {
+			there, known, from = in, k, t.made[i].renames
 		}
 	}
-	return from.apply(there)
+	return from.apply(whereOf(there))
 }
 
 // writeTranslations lists, for people who debug, what of the output comes from elsewhere than the same key.
 func writeTranslations(b *strings.Builder, list renames) {
 	for _, r := range list {
-		fmt.Fprintf(b, "%s <- %s\n", r.from, r.to)
+		fmt.Fprintf(b, "$.%s <- $.%s\n", r.from, r.to)
 	}
 }
 

@@ -26,46 +26,40 @@ const (
 	largeLocal = 100_000_000
 )
 
-// yamlPath is the document's path for one of the user's config.
-func yamlPath(p contextpath.ContextPath) []any { return renames(nil).apply(p).Path }
-
-// below appends to a path without touching it.
-func below(p []any, more ...any) []any { return append(append([]any(nil), p...), more...) }
-
 // checkResource tells whether a resource has one source at most, and judges a config embedded in it.
 func (t *translation) checkResource(p contextpath.ContextPath, r *config.Resource) error {
-	keys, at := own[resourceKeys](t.sugar, r), yamlPath(p)
+	keys, at := own[resourceKeys](t.sugar, r), snake(whereOf(p))
 	switch {
 	case r.Source != nil && (keys.Inline != nil || keys.Local != nil):
-		t.fail(onlyOne+"inline, local, source", below(at, "source")...)
+		t.fail(onlyOne+"inline, local, source", at+".source")
 	case keys.Inline != nil && keys.Local != nil:
-		t.fail(onlyOne+"inline, local, source", below(at, "inline")...)
-	case keys.Inline != nil && embedsConfig(p):
-		t.checkEmbedded(r, []byte(*keys.Inline), below(at, "inline"))
+		t.fail(onlyOne+"inline, local, source", at+".inline")
+	case keys.Inline != nil && embedsConfig(at):
+		t.checkEmbedded(r, []byte(*keys.Inline), at+".inline")
 	}
 	return nil
 }
 
 // translateResource turns inline and local contents into a data URL.
 func (t *translation) translateResource(p contextpath.ContextPath, r *config.Resource) error {
-	keys, at := own[resourceKeys](t.sugar, r), yamlPath(p)
+	keys, at := own[resourceKeys](t.sugar, r), snake(whereOf(p))
 	key, contents := "inline", []byte(value(keys.Inline))
 	switch {
 	case keys.Local != nil:
 		key = "local"
 		var ok bool
-		if contents, ok = t.readLocal(*keys.Local, below(at, key)); !ok {
+		if contents, ok = t.readLocal(*keys.Local, at+"."+key); !ok {
 			return nil
 		}
-		if embedsConfig(p) {
-			t.checkEmbedded(r, contents, below(at, key))
+		if embedsConfig(at) {
+			t.checkEmbedded(r, contents, at+"."+key)
 		}
 	case keys.Inline == nil:
 		return nil
 	}
 	for _, made := range []string{"source", "compression"} {
 		if made != "compression" || r.Compression == nil {
-			t.renames.add(below(p.Path, made), below(at, key))
+			t.renames.add(whereOf(p)+"."+made, at+"."+key)
 		}
 	}
 	t.setContents(r, contents)
@@ -149,14 +143,14 @@ func percentEncode(contents []byte) string {
 }
 
 // localName gives the name of a local file below the files directory. A leading slash is that directory.
-func (t *translation) localName(local string, at []any) (name string, ok bool) {
+func (t *translation) localName(local string, at where) (name string, ok bool) {
 	if t.options.Files == nil {
-		t.fail(noFilesDir, at...)
+		t.fail(noFilesDir, at)
 		return "", false
 	}
 	name = path.Clean("./" + local)
 	if name == ".." || strings.HasPrefix(name, "../") || strings.IndexByte(name, 0) >= 0 {
-		t.fail(traverses, at...)
+		t.fail(traverses, at)
 		return "", false
 	}
 	return name, true
@@ -166,15 +160,15 @@ func (t *translation) localName(local string, at []any) (name string, ok bool) {
 func (t *translation) shown(name string) string { return path.Join(t.options.FilesDir, name) }
 
 // complain reports an error of a local file with the operation and name that the user knows.
-func (t *translation) complain(op, name string, err error, at []any) {
+func (t *translation) complain(op, name string, err error, at where) {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
 		err = pe.Err
 	}
-	t.fail(fmt.Sprintf("%s %s: %v", op, t.shown(name), err), at...)
+	t.fail(fmt.Sprintf("%s %s: %v", op, t.shown(name), err), at)
 }
 
-func (t *translation) readLocal(local string, at []any) ([]byte, bool) {
+func (t *translation) readLocal(local string, at where) ([]byte, bool) {
 	name, ok := t.localName(local, at)
 	if !ok {
 		return nil, false
@@ -182,7 +176,7 @@ func (t *translation) readLocal(local string, at []any) ([]byte, bool) {
 	return t.readFile(name, at)
 }
 
-func (t *translation) readFile(name string, at []any) ([]byte, bool) {
+func (t *translation) readFile(name string, at where) ([]byte, bool) {
 	info, err := fs.Stat(t.options.Files, name)
 	if err != nil {
 		t.complain("open", name, err, at)
@@ -190,14 +184,14 @@ func (t *translation) readFile(name string, at []any) ([]byte, bool) {
 	}
 	switch {
 	case info.IsDir():
-		t.fail("read "+t.shown(name)+": is a directory", at...)
+		t.fail("read "+t.shown(name)+": is a directory", at)
 		return nil, false
 	case !info.Mode().IsRegular():
-		t.fail("read "+t.shown(name)+": is not a regular file", at...)
+		t.fail("read "+t.shown(name)+": is not a regular file", at)
 		return nil, false
 	case info.Size() >= largeLocal:
 		t.warn(fmt.Sprintf("local file has %d MB, and all of it becomes part of the config; a config that fetches it stays small",
-			info.Size()/1_000_000), at...)
+			info.Size()/1_000_000), at)
 	}
 	contents, err := fs.ReadFile(t.options.Files, name)
 	if err != nil {
@@ -208,23 +202,21 @@ func (t *translation) readFile(name string, at []any) ([]byte, bool) {
 }
 
 // embedsConfig tells whether the resource at a path is itself a config.
-func embedsConfig(p contextpath.ContextPath) bool {
-	return p.Len() >= 3 && p.Path[0] == "ignition" && p.Path[1] == "config"
-}
+func embedsConfig(at where) bool { return strings.HasPrefix(at, "ignition.config.") }
 
 // checkEmbedded judges a config that is embedded in this one, by the rules of its own version.
-func (t *translation) checkEmbedded(r *config.Resource, raw []byte, at []any) {
+func (t *translation) checkEmbedded(r *config.Resource, raw []byte, at where) {
 	if value(r.Compression) != "" {
 		return // the bytes are compressed
 	}
 	const skipping = "skipping validation for the merge/replace ignition config due to an unkown version"
 	_, rep, err := config.Parse(raw)
 	if errors.Is(err, config.ErrUnknownVersion) {
-		t.warn(skipping, at...)
+		t.warn(skipping, at)
 		return
 	}
 	if v, ok := config.DocumentVersion(raw); ok && t.dialect.spec().Before(v) {
-		t.warn(skipping, at...)
+		t.warn(skipping, at)
 		return
 	}
 	for _, e := range rep.Entries {
@@ -232,16 +224,16 @@ func (t *translation) checkEmbedded(r *config.Resource, raw []byte, at []any) {
 		if e.Kind.IsFatal() {
 			kind = report.Error
 		}
-		where := ""
+		inner := ""
 		if e.Context.Len() > 0 {
-			where = e.Context.String() + ", "
+			inner = e.Context.String() + ", "
 		}
-		t.add(kind, fmt.Sprintf("%s (in the embedded config at %s%s)", e.Message, where, e.Marker), at...)
+		t.add(kind, fmt.Sprintf("%s (in the embedded config at %s%s)", e.Message, inner, e.Marker), at)
 	}
 	switch {
 	case errors.Is(err, config.ErrInvalid):
-		t.fail("config is not valid", at...)
+		t.fail("config is not valid", at)
 	case err != nil:
-		t.fail(err.Error(), at...)
+		t.fail(err.Error(), at)
 	}
 }

@@ -116,7 +116,7 @@ func (t *translation) decode(doc *yaml.Document) error {
 
 // run takes the steps in order; each ends the translation if it found errors.
 func (t *translation) run() error {
-	t.renames.add([]any{"ignition", "version"}, []any{"version"})
+	t.renames.add("ignition.version", "version")
 	for _, step := range []struct {
 		do  func()
 		err error
@@ -161,14 +161,14 @@ func (t *translation) validate() {
 		if e.Kind.IsFatal() {
 			kind = report.Error
 		}
-		t.add(kind, e.Message, t.source(e.Context).Path...)
+		t.add(kind, e.Message, t.source(whereOf(e.Context)))
 	}
 }
 
 // has tells whether the document has an object that may be empty.
 func (t *translation) has(at ...any) bool {
 	there, _ := config.Counterpart(&t.out, &t.user, true, path.New("json", at...))
-	return t.present[there.String()]
+	return t.present[whereOf(there)]
 }
 
 func (t *translation) encode() []byte {

@@ -10,21 +10,21 @@ import (
 
 // readUnits fills in contents_local of units and drop-ins.
 func (t *translation) readUnits() {
-	read := func(contents **string, object any, at ...any) {
+	read := func(contents **string, object any, at where) {
 		local := own[contentsKeys](t.sugar, object).ContentsLocal
 		if value(local) == "" {
 			return
 		}
-		t.renames.add(below(at, "contents"), below(at, "contents_local"))
-		if text, ok := t.readLocal(*local, below(at, "contents_local")); ok {
+		t.renames.add(at+".contents", at+".contents_local")
+		if text, ok := t.readLocal(*local, at+".contents_local"); ok {
 			*contents = ptr(string(text))
 		}
 	}
 	for i := range t.user.Systemd.Units {
 		u := &t.user.Systemd.Units[i]
-		read(&u.Contents, u, "systemd", "units", i)
+		read(&u.Contents, u, item("systemd.units", i))
 		for j := range u.Dropins {
-			read(&u.Dropins[j].Contents, &u.Dropins[j], "systemd", "units", i, "dropins", j)
+			read(&u.Dropins[j].Contents, &u.Dropins[j], item(item("systemd.units", i)+".dropins", j))
 		}
 	}
 }
@@ -34,13 +34,13 @@ func (t *translation) readKeys() {
 	for i := range t.user.Passwd.Users {
 		u := &t.user.Passwd.Users[i]
 		files := own[userKeys](t.sugar, u).SSHAuthorizedKeysLocal
-		at := []any{"passwd", "users", i, "ssh_authorized_keys_local"}
+		at := item("passwd.users", i) + ".ssh_authorized_keys_local"
 		if len(files) > 0 && t.options.Files == nil {
-			t.fail(noFilesDir, at...)
+			t.fail(noFilesDir, at)
 			continue
 		}
 		for j, file := range files {
-			text, ok := t.readLocal(file, below(at, j))
+			text, ok := t.readLocal(file, item(at, j))
 			if !ok {
 				continue
 			}
@@ -48,7 +48,7 @@ func (t *translation) readKeys() {
 				if line = strings.TrimSuffix(line, "\r"); line == "" {
 					continue
 				}
-				t.renames.add([]any{"passwd", "users", i, "sshAuthorizedKeys", len(u.SSHAuthorizedKeys)}, below(at, j))
+				t.renames.add(item(item("passwd.users", i)+".sshAuthorizedKeys", len(u.SSHAuthorizedKeys)), item(at, j))
 				u.SSHAuthorizedKeys = append(u.SSHAuthorizedKeys, line)
 			}
 		}
@@ -63,7 +63,7 @@ func (t *translation) addMountUnits() {
 		if !value(own[filesystemKeys](t.sugar, f).WithMountUnit) {
 			continue
 		}
-		g.renames.add([]any{"systemd", "units", len(g.config.Systemd.Units)}, []any{"storage", "filesystems", i, "with_mount_unit"})
+		g.renames.add(item("systemd.units", len(g.config.Systemd.Units)), item("storage.filesystems", i)+".with_mount_unit")
 		g.config.Systemd.Units = append(g.config.Systemd.Units, mountUnit(f, t.isRemote(f.Device)))
 	}
 	if len(g.renames) > 0 {
