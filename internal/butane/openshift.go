@@ -219,7 +219,8 @@ func isWord(s string) bool {
 	if _, isBool := n.Bool(); isBool || n.Type() != "!!str" {
 		return true
 	}
-	return s == "<<" || s == "=" || len(s) > 0 && s[0] >= '0' && s[0] <= '9' && strings.Trim(s, "0123456789:-.TtZz _+") == ""
+	isTime := strings.Contains(s, ":") || len(s) > 4 && s[4] == '-' // dates, and numbers to the base of 60
+	return s == "<<" || s == "=" || isTime && s[0] >= '0' && s[0] <= '9' && strings.Trim(s, "0123456789:-.TtZz _+") == ""
 }
 
 // isLine tells whether a text has printable characters only.
