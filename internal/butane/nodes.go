@@ -10,6 +10,8 @@ import (
 	"firstboot.dev/ignition/internal/config"
 )
 
+const nameSlash = "name cannot contain slashes"
+
 const conflict = "matching filesystem node has existing contents or different type"
 
 // nodeIndex finds an entry of storage by its path: which list it is in, and where.
@@ -230,7 +232,9 @@ func (t *translation) checkQuadlet(q *quadlet, at where) {
 		t.fail("unsupported file extension for quadlet: must be one of .container, .volume, .network, .kube, .image, .build, .pod, or .artifact",
 			at+".name")
 	}
-	t.checkFileName(q.Name, at+".name")
+	if strings.Contains(q.Name, "/") {
+		t.fail(nameSlash, at+".name")
+	}
 	if _, ok := instance(q.Name); ok {
 		const none = "template instances cannot have contents or contents_local"
 		if q.Contents != nil {
@@ -243,17 +247,12 @@ func (t *translation) checkQuadlet(q *quadlet, at where) {
 		t.checkContents(q.Contents, q.ContentsLocal, at)
 	}
 	for i, d := range q.Dropins {
-		t.checkFileName(d.Name, item(at+".dropins", i)+".name")
+		if name := item(at+".dropins", i) + ".name"; strings.Contains(d.Name, "/") {
+			t.fail(nameSlash, name)
+		} else if d.Name == "" || d.Name == "." || d.Name == ".." {
+			t.fail("name is not a file name", name)
+		}
 		t.checkContents(d.Contents, d.ContentsLocal, item(at+".dropins", i))
-	}
-}
-
-func (t *translation) checkFileName(name string, at where) {
-	switch {
-	case name == "" || name == "." || name == "..":
-		t.fail("name is not a file name", at)
-	case strings.Contains(name, "/"):
-		t.fail("name cannot contain slashes", at)
 	}
 }
 

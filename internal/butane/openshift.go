@@ -234,7 +234,13 @@ func isLine(s string) bool {
 }
 
 func isPlainText(s string) bool {
-	return isLine(s) && !isWord(s) && strings.TrimSpace(s) == s && strings.IndexByte("-?:,[]{}#&*!|>'\"%@`", s[0]) < 0 &&
+	if !isLine(s) || isWord(s) { // the empty text is null
+		return false
+	}
+	if strings.IndexByte("-?:", s[0]) >= 0 && (len(s) == 1 || s[1] == ' ') || strings.HasPrefix(s, "---") || strings.HasPrefix(s, "...") {
+		return false
+	}
+	return strings.TrimSpace(s) == s && strings.IndexByte(",[]{}#&*!|>'\"%@`", s[0]) < 0 &&
 		!strings.Contains(s, ": ") && !strings.Contains(s, " #") && !strings.HasSuffix(s, ":")
 }
 

@@ -137,8 +137,8 @@ func (t *translation) run() error {
 // translate makes the finished config. Errors of one part do not hide those of another.
 func (t *translation) translate() {
 	_ = config.EachResource(&t.user, t.translateResource)
-	t.readUnits()
 	t.readKeys()
+	t.readUnits()
 	t.addMountUnits()
 	t.nodes = indexNodes(&t.user.Storage)
 	t.addTrees()
