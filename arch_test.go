@@ -65,7 +65,7 @@ var importTable = []room{
 		[]string{"os/exec", "net/http"},
 		"block devices: it starts helpers through exec and knows no config"},
 	{"internal/resource",
-		[]string{"internal/config", "internal/oplog", "golang.org/x/sys/unix", "golang.org/x/sync/...", "golang.org/x/net/..."},
+		[]string{"internal/config", "internal/oplog", "golang.org/x/sys/unix", "golang.org/x/sync/..."},
 		[]string{"os/exec"},
 		"turns URLs into bytes, whoever asks"},
 	{"internal/providers",

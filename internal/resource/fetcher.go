@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"firstboot.dev/ignition/internal/config"
-	"golang.org/x/net/http/httpproxy"
 )
 
 // Defaults of a fetch; a config's timeouts replace the first two.
@@ -196,14 +195,13 @@ func seconds(n int) time.Duration {
 // proxy follows the config alone, never the environment. The machine itself and
 // link-local addresses, where metadata services live, are never proxied.
 func (set settings) proxy() func(*url.URL) (*url.URL, error) {
-	c := httpproxy.Config{HTTPProxy: set.httpProxy, HTTPSProxy: set.httpsProxy, NoProxy: set.noProxy}
-	proxy := c.ProxyFunc()
+	all := newProxies(set.httpProxy, set.httpsProxy, set.noProxy)
 	return func(u *url.URL) (*url.URL, error) {
 		host, _, _ := strings.Cut(u.Hostname(), "%")
 		if ip := net.ParseIP(host); ip != nil && ip.IsLinkLocalUnicast() || strings.EqualFold(host, "localhost") {
 			return nil, nil
 		}
-		return proxy(u)
+		return all.pick(u), nil
 	}
 }
 

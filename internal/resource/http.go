@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"firstboot.dev/ignition/internal/config"
-	"golang.org/x/net/http/httpguts"
 )
 
 const (
@@ -120,11 +119,29 @@ func newHTTPFetch(f *Fetcher, log Log, r Request, out *pipeline) (*httpFetch, er
 		return nil, fmt.Errorf("%w: %s names no host", ErrFailed, h.shown)
 	}
 	for name, values := range r.Headers {
-		if !httpguts.ValidHeaderFieldName(name) || slices.ContainsFunc(values, func(v string) bool { return !httpguts.ValidHeaderFieldValue(v) }) {
+		if !validHeaderName(name) || slices.ContainsFunc(values, func(v string) bool { return !validHeaderValue(v) }) {
 			return nil, errHeader
 		}
 	}
 	return h, nil
+}
+
+// validHeaderName tells whether a name is a token of HTTP.
+func validHeaderName(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		if c|0x20 < 'a' || c|0x20 > 'z' {
+			if c == 0 || strings.IndexByte("0123456789!#$%&'*+-.^_`|~", c) < 0 {
+				return false
+			}
+		}
+	}
+	return name != ""
+}
+
+// validHeaderValue tells whether a value cannot break out of its line.
+func validHeaderValue(value string) bool {
+	return !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
 }
 
 // attempt sends one request and takes its body.
