@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -25,28 +24,24 @@ type gnuFlag struct {
 	bare     string // value of a flag with an optional argument if it has none
 	hidden   bool
 	help     string
-	set      func(value string) error
+	is       *bool   // where a switch's value goes
+	to       *string // and that of another flag
 }
 
-func switchTo(to *bool) func(string) error {
-	return func(value string) (err error) {
-		*to, err = strconv.ParseBool(value)
-		return err
-	}
-}
-
-func text(to *string) func(string) error {
-	return func(value string) error {
-		*to = value
+func (f *gnuFlag) set(value string) (err error) {
+	if f.is == nil {
+		*f.to = value
 		return nil
 	}
+	*f.is, err = strconv.ParseBool(value)
+	return err
 }
 
 type gnuFlags []gnuFlag
 
-func (l gnuFlags) find(match func(f *gnuFlag) bool) *gnuFlag {
+func (l gnuFlags) find(long string, short byte) *gnuFlag {
 	for i := range l {
-		if match(&l[i]) {
+		if l[i].long == long || short != 0 && l[i].short == short {
 			return &l[i]
 		}
 	}
@@ -74,12 +69,12 @@ func (l gnuFlags) parse(args []string) (rest []string, err error) {
 
 func (l gnuFlags) long(arg string, args []string) ([]string, error) {
 	name, value, has := strings.Cut(arg, "=")
-	f := l.find(func(f *gnuFlag) bool { return f.long == name })
+	f := l.find(name, 0)
 	switch {
 	case f == nil:
 		return nil, fmt.Errorf("unknown flag: --%s", name)
 	case has:
-	case f.argument == "":
+	case f.is != nil:
 		value = "true"
 	case f.bare != "":
 		value = f.bare
@@ -96,11 +91,11 @@ func (l gnuFlags) long(arg string, args []string) ([]string, error) {
 
 func (l gnuFlags) letters(letters string, args []string) ([]string, error) {
 	for i := range len(letters) {
-		f := l.find(func(f *gnuFlag) bool { return f.short == letters[i] })
+		f := l.find("", letters[i])
 		if f == nil {
 			return nil, fmt.Errorf("unknown shorthand flag: %q in -%s", letters[i], letters)
 		}
-		if f.argument == "" {
+		if f.is != nil {
 			_ = f.set("true")
 			continue
 		}
@@ -146,20 +141,20 @@ type transpileOptions struct {
 
 func (o *transpileOptions) flags() gnuFlags {
 	return gnuFlags{
-		{long: "check", short: 'c', help: "check config without producing output", set: switchTo(&o.check)},
-		{long: "color", argument: "WHEN", bare: "always", help: "color the report: auto, always or never", set: text(&o.color)},
-		{long: "colour", argument: "WHEN", bare: "always", hidden: true, set: text(&o.color)},
-		{long: "debug", short: 'D', hidden: true, set: switchTo(&o.debug)},
-		{long: "files-dir", short: 'd', argument: "DIR", help: "allow embedding local files from this directory", set: text(&o.filesDir)},
-		{long: "help", short: 'h', help: "show this text and exit", set: switchTo(&o.help)},
-		{long: "input", argument: "FILE", hidden: true, set: text(&o.input)},
-		{long: "output", short: 'o', argument: "FILE", help: "write to this file instead of stdout", set: text(&o.output)},
-		{long: "pretty", short: 'p', help: "indent the JSON", set: switchTo(&o.pretty)},
-		{long: "raw", short: 'r', help: "never wrap in a MachineConfig; force Ignition output", set: switchTo(&o.raw)},
-		{long: "raw-errors", help: "print the report one line per entry", set: switchTo(&o.rawErrors)},
-		{long: "strict", short: 's', help: "fail on any warning", set: switchTo(&o.strict)},
-		{long: "version", short: 'V', help: "print the version and exit", set: switchTo(&o.version)},
-		{long: "yaml-doc-separator", help: "start a MachineConfig with a line ---", set: switchTo(&o.separator)},
+		{long: "check", short: 'c', help: "check config without producing output", is: &o.check},
+		{long: "color", argument: "WHEN", bare: "always", help: "color the report: auto, always or never", to: &o.color},
+		{long: "colour", argument: "WHEN", bare: "always", hidden: true, to: &o.color},
+		{long: "debug", short: 'D', hidden: true, is: &o.debug},
+		{long: "files-dir", short: 'd', argument: "DIR", help: "allow embedding local files from this directory", to: &o.filesDir},
+		{long: "help", short: 'h', help: "show this text and exit", is: &o.help},
+		{long: "input", argument: "FILE", hidden: true, to: &o.input},
+		{long: "output", short: 'o', argument: "FILE", help: "write to this file instead of stdout", to: &o.output},
+		{long: "pretty", short: 'p', help: "indent the JSON", is: &o.pretty},
+		{long: "raw", short: 'r', help: "never wrap in a MachineConfig; force Ignition output", is: &o.raw},
+		{long: "raw-errors", help: "print the report one line per entry", is: &o.rawErrors},
+		{long: "strict", short: 's', help: "fail on any warning", is: &o.strict},
+		{long: "version", short: 'V', help: "print the version and exit", is: &o.version},
+		{long: "yaml-doc-separator", help: "start a MachineConfig with a line ---", is: &o.separator},
 	}
 }
 
@@ -213,12 +208,12 @@ func transpile(p process, o *transpileOptions, rest []string) error {
 	}
 	options := butane.Options{FilesDir: o.filesDir, Pretty: o.pretty, Raw: o.raw, YAMLDocSeparator: o.separator, Debug: o.debug}
 	if o.filesDir != "" {
-		root, err := os.OpenRoot(o.filesDir)
+		files, err := openLocalFiles(o.filesDir)
 		if err != nil {
 			return fmt.Errorf("failed to open %s: %w", o.filesDir, err)
 		}
-		defer root.Close()
-		options.Files = root.FS().(fs.ReadLinkFS)
+		defer files.dir.Close()
+		options.Files = files
 	}
 	result, err := butane.Transpile(raw, options)
 	fmt.Fprint(p.stderr, result.Translations)

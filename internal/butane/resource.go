@@ -3,8 +3,6 @@
 package butane
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -12,6 +10,7 @@ import (
 	"path"
 	"strings"
 
+	"firstboot.dev/ignition/internal/butane/pack"
 	"firstboot.dev/ignition/internal/config"
 	contextpath "github.com/coreos/vcontext/path"
 	"github.com/coreos/vcontext/report"
@@ -103,7 +102,7 @@ func dataURL(contents []byte, compress bool) (url string, gzipped bool) {
 	asText := encoded >= shortest
 	shortest = min(shortest, encoded)
 	if compress {
-		if z := compressed(contents); len(base64Mark)+base64.StdEncoding.EncodedLen(len(z))+len("gzip") < shortest {
+		if z := pack.Gzip(contents); len(base64Mark)+base64.StdEncoding.EncodedLen(len(z))+len("gzip") < shortest {
 			packed, asText, gzipped = z, false, true
 		}
 	}
@@ -111,17 +110,6 @@ func dataURL(contents []byte, compress bool) (url string, gzipped bool) {
 		return "data:," + percentEncode(contents), false
 	}
 	return "data:" + base64Mark + base64.StdEncoding.EncodeToString(packed), gzipped
-}
-
-func compressed(contents []byte) []byte {
-	var b bytes.Buffer
-	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
-	if err != nil {
-		return contents
-	}
-	_, _ = w.Write(contents) // a buffer takes all
-	_ = w.Close()
-	return b.Bytes()
 }
 
 func unreserved(c byte) bool {

@@ -19,8 +19,8 @@ import (
 
 // Options of a translation.
 type Options struct {
-	// Files is the directory of local files, nil if there is none. It has to confine what is read to itself.
-	Files fs.ReadLinkFS
+	// Files is the directory of local files, nil if there is none.
+	Files Files
 	// FilesDir is its name in messages.
 	FilesDir string
 
@@ -29,6 +29,13 @@ type Options struct {
 	NoResourceAutoCompression bool // leave contents uncompressed
 	YAMLDocSeparator          bool // a line "---" before a MachineConfig
 	Debug                     bool // fill Result.Translations
+}
+
+// Files is a directory of local files. What is read is its to confine to itself. Names are clean, relative and
+// have slashes; lists are sorted.
+type Files interface {
+	fs.ReadDirFS
+	fs.ReadLinkFS
 }
 
 // Result of a translation.
