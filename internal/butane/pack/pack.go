@@ -8,7 +8,6 @@ package pack
 import (
 	"encoding/binary"
 	"hash/crc32"
-	"slices"
 )
 
 const (
@@ -188,7 +187,7 @@ func (w *writer) codes(literal, far []code) {
 	type run struct{ symbol, extra, bits uint }
 	var runs []run
 	counts := make([]int, len(order))
-	lengths := append(slices.Clone(literal), far...)
+	lengths := append(append([]code(nil), literal...), far...)
 	for i := 0; i < len(lengths); {
 		n := 1
 		for i+n < len(lengths) && lengths[i+n].length == lengths[i].length && n < 138 {
@@ -266,7 +265,11 @@ func setLengths(codes []code, counts []int, limit uint8) bool {
 			nodes = append(nodes, node{count: n, symbol: s})
 		}
 	}
-	slices.SortFunc(nodes, func(a, b node) int { return a.count - b.count })
+	for i := range nodes { // few enough to sort by insertion
+		for ; i > 0 && nodes[i].count < nodes[i-1].count; i-- {
+			nodes[i], nodes[i-1] = nodes[i-1], nodes[i]
+		}
+	}
 	leaves := len(nodes)
 	if leaves == 1 {
 		codes[nodes[0].symbol].length = 1
