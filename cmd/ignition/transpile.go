@@ -24,166 +24,158 @@ type gnuFlag struct {
 	bare     string // value of a flag with an optional argument if it has none
 	hidden   bool
 	help     string
-	is       *bool   // where a switch's value goes
-	to       *string // and that of another flag
 }
 
-func (f *gnuFlag) set(value string) (err error) {
-	if f.is == nil {
-		*f.to = value
-		return nil
-	}
-	*f.is, err = strconv.ParseBool(value)
-	return err
+var transpileFlags = []gnuFlag{
+	{long: "check", short: 'c', help: "check config without producing output"},
+	{long: "color", argument: "WHEN", bare: "always", help: "color the report: auto, always or never"},
+	{long: "colour", argument: "WHEN", bare: "always", hidden: true},
+	{long: "debug", short: 'D', hidden: true},
+	{long: "files-dir", short: 'd', argument: "DIR", help: "allow embedding local files from this directory"},
+	{long: "help", short: 'h', help: "show this text and exit"},
+	{long: "input", argument: "FILE", hidden: true},
+	{long: "output", short: 'o', argument: "FILE", help: "write to this file instead of stdout"},
+	{long: "pretty", short: 'p', help: "indent the JSON"},
+	{long: "raw", short: 'r', help: "never wrap in a MachineConfig; force Ignition output"},
+	{long: "raw-errors", help: "print the report one line per entry"},
+	{long: "strict", short: 's', help: "fail on any warning"},
+	{long: "version", short: 'V', help: "print the version and exit"},
+	{long: "yaml-doc-separator", help: "start a MachineConfig with a line ---"},
 }
 
-type gnuFlags []gnuFlag
+// flagValues are the flags that were given; a switch that is on has the value "true".
+type flagValues map[string]string
 
-func (l gnuFlags) find(long string, short byte) *gnuFlag {
-	for i := range l {
-		if l[i].long == long || short != 0 && l[i].short == short {
-			return &l[i]
-		}
-	}
-	return nil
-}
+func (v flagValues) on(name string) bool { return v[name] == "true" }
 
-// parse sets flags wherever they stand and returns the other arguments.
-func (l gnuFlags) parse(args []string) (rest []string, err error) {
+// parseGNU reads the flags of transpileFlags wherever they stand, and the other arguments.
+func parseGNU(args []string) (v flagValues, rest []string, err error) {
+	v = flagValues{}
 	for len(args) > 0 && err == nil {
 		arg := args[0]
 		args = args[1:]
 		switch {
 		case arg == "--":
-			return append(rest, args...), nil
+			return v, append(rest, args...), nil
 		case strings.HasPrefix(arg, "--"):
-			args, err = l.long(arg[2:], args)
+			args, err = v.long(arg[2:], args)
 		case len(arg) > 1 && arg[0] == '-':
-			args, err = l.letters(arg[1:], args)
+			args, err = v.letters(arg[1:], args)
 		default:
 			rest = append(rest, arg)
 		}
 	}
-	return rest, err
+	return v, rest, err
 }
 
-func (l gnuFlags) long(arg string, args []string) ([]string, error) {
+func findFlag(long string, short byte) *gnuFlag {
+	for i := range transpileFlags {
+		if f := &transpileFlags[i]; f.long == long || short != 0 && f.short == short {
+			return f
+		}
+	}
+	return nil
+}
+
+func (v flagValues) long(arg string, args []string) ([]string, error) {
 	name, value, has := strings.Cut(arg, "=")
-	f := l.find(name, 0)
+	f := findFlag(name, 0)
 	switch {
 	case f == nil:
-		return nil, fmt.Errorf("unknown flag: --%s", name)
+		return nil, errors.New("unknown flag: --" + name)
 	case has:
-	case f.is != nil:
+	case f.argument == "":
 		value = "true"
 	case f.bare != "":
 		value = f.bare
 	case len(args) == 0:
-		return nil, fmt.Errorf("flag needs an argument: --%s", name)
+		return nil, errors.New("flag needs an argument: --" + name)
 	default:
 		value, args = args[0], args[1:]
 	}
-	if err := f.set(value); err != nil {
-		return nil, fmt.Errorf("invalid argument %q for --%s", value, name)
+	if f.argument == "" {
+		is, err := strconv.ParseBool(value)
+		if err != nil {
+			return nil, errors.New("invalid argument " + strconv.Quote(value) + " for --" + name)
+		}
+		value = strconv.FormatBool(is)
 	}
+	if name == "colour" {
+		name = "color"
+	}
+	v[name] = value
 	return args, nil
 }
 
-func (l gnuFlags) letters(letters string, args []string) ([]string, error) {
+func (v flagValues) letters(letters string, args []string) ([]string, error) {
 	for i := range len(letters) {
-		f := l.find("", letters[i])
+		f := findFlag("", letters[i])
+		where := ": '" + letters[i:i+1] + "' in -" + letters
 		if f == nil {
-			return nil, fmt.Errorf("unknown shorthand flag: %q in -%s", letters[i], letters)
+			return nil, errors.New("unknown shorthand flag" + where)
 		}
-		if f.is != nil {
-			_ = f.set("true")
+		if f.argument == "" {
+			v[f.long] = "true"
 			continue
 		}
 		value := strings.TrimPrefix(letters[i+1:], "=")
 		if value == "" {
 			if len(args) == 0 {
-				return nil, fmt.Errorf("flag needs an argument: %q in -%s", letters[i], letters)
+				return nil, errors.New("flag needs an argument" + where)
 			}
 			value, args = args[0], args[1:]
 		}
-		return args, f.set(value)
+		v[f.long] = value
+		break
 	}
 	return args, nil
 }
 
-func (l gnuFlags) usage(name string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "Usage: %s [options] [input-file]\nOptions:\n", name)
-	for _, f := range l {
+func transpileUsage(name string) string {
+	const width = 24
+	text := "Usage: " + name + " [options] [input-file]\nOptions:\n"
+	for i := range transpileFlags {
+		f := &transpileFlags[i]
 		if f.hidden {
 			continue
 		}
-		short := "    "
+		line := "      --" + f.long
 		if f.short != 0 {
-			short = "-" + string(f.short) + ", "
+			line = "  -" + string(f.short) + ", --" + f.long
 		}
-		long := "--" + f.long
 		if f.bare != "" {
-			long += "[=" + f.argument + "]"
+			line += "[=" + f.argument + "]"
 		} else if f.argument != "" {
-			long += " " + f.argument
+			line += " " + f.argument
 		}
-		fmt.Fprintf(&b, "  %s%-22s %s\n", short, long, f.help)
+		text += line + strings.Repeat(" ", width+len("  -x, --")-len(line)) + f.help + "\n"
 	}
-	return b.String()
-}
-
-// transpileOptions is what the flags say.
-type transpileOptions struct {
-	check, debug, help, pretty, raw, rawErrors, separator, strict, version bool
-	color, filesDir, input, output                                         string
-}
-
-func (o *transpileOptions) flags() gnuFlags {
-	return gnuFlags{
-		{long: "check", short: 'c', help: "check config without producing output", is: &o.check},
-		{long: "color", argument: "WHEN", bare: "always", help: "color the report: auto, always or never", to: &o.color},
-		{long: "colour", argument: "WHEN", bare: "always", hidden: true, to: &o.color},
-		{long: "debug", short: 'D', hidden: true, is: &o.debug},
-		{long: "files-dir", short: 'd', argument: "DIR", help: "allow embedding local files from this directory", to: &o.filesDir},
-		{long: "help", short: 'h', help: "show this text and exit", is: &o.help},
-		{long: "input", argument: "FILE", hidden: true, to: &o.input},
-		{long: "output", short: 'o', argument: "FILE", help: "write to this file instead of stdout", to: &o.output},
-		{long: "pretty", short: 'p', help: "indent the JSON", is: &o.pretty},
-		{long: "raw", short: 'r', help: "never wrap in a MachineConfig; force Ignition output", is: &o.raw},
-		{long: "raw-errors", help: "print the report one line per entry", is: &o.rawErrors},
-		{long: "strict", short: 's', help: "fail on any warning", is: &o.strict},
-		{long: "version", short: 'V', help: "print the version and exit", is: &o.version},
-		{long: "yaml-doc-separator", help: "start a MachineConfig with a line ---", is: &o.separator},
-	}
+	return text
 }
 
 // transpileMain translates Butane YAML, as ignition transpile and as butane.
 func transpileMain(_ context.Context, p process) int {
-	o := transpileOptions{color: "auto"}
-	flags := o.flags()
-	rest, err := flags.parse(p.args)
+	v, rest, err := parseGNU(p.args)
 	if err != nil {
-		fmt.Fprintf(p.stderr, "%s%v\n", flags.usage(p.name), err)
+		fmt.Fprintf(p.stderr, "%s%v\n", transpileUsage(p.name), err)
 		return engine.ExitUsage
 	}
-	if o.input != "" {
+	if v["input"] != "" {
 		fmt.Fprintln(p.stderr, "Flag --input has been deprecated, specify filename directly on command line")
-		rest = append(rest, o.input)
-	}
-	if len(rest) > 1 {
-		fmt.Fprint(p.stderr, flags.usage(p.name))
-		return engine.ExitUsage
+		rest = append(rest, v["input"])
 	}
 	switch {
-	case o.help:
-		fmt.Fprint(p.stdout, flags.usage(p.name))
+	case len(rest) > 1:
+		fmt.Fprint(p.stderr, transpileUsage(p.name))
+		return engine.ExitUsage
+	case v.on("help"):
+		fmt.Fprint(p.stdout, transpileUsage(p.name))
 		return engine.ExitOK
-	case o.version:
+	case v.on("version"):
 		fmt.Fprintf(p.stdout, "Butane %s\n", distro.Version)
 		return engine.ExitOK
 	}
-	if err := transpile(p, &o, rest); err != nil {
+	if err := transpile(p, v, rest); err != nil {
 		fmt.Fprintln(p.stderr, err)
 		return engine.ExitFailed
 	}
@@ -191,7 +183,7 @@ func transpileMain(_ context.Context, p process) int {
 }
 
 // The texts of these errors are known to scripts.
-func transpile(p process, o *transpileOptions, rest []string) error {
+func transpile(p process, v flagValues, rest []string) error {
 	name, source := "<stdin>", p.stdin
 	if len(rest) == 1 {
 		name = rest[0]
@@ -206,37 +198,38 @@ func transpile(p process, o *transpileOptions, rest []string) error {
 	if err != nil {
 		return fmt.Errorf("failed to read %s: %w", name, err)
 	}
-	options := butane.Options{FilesDir: o.filesDir, Pretty: o.pretty, Raw: o.raw, YAMLDocSeparator: o.separator, Debug: o.debug}
-	if o.filesDir != "" {
-		files, err := openLocalFiles(o.filesDir)
+	options := butane.Options{FilesDir: v["files-dir"], Pretty: v.on("pretty"), Raw: v.on("raw"),
+		YAMLDocSeparator: v.on("yaml-doc-separator"), Debug: v.on("debug")}
+	if options.FilesDir != "" {
+		files, err := openLocalFiles(options.FilesDir)
 		if err != nil {
-			return fmt.Errorf("failed to open %s: %w", o.filesDir, err)
+			return fmt.Errorf("failed to open %s: %w", options.FilesDir, err)
 		}
 		defer files.dir.Close()
 		options.Files = files
 	}
 	result, err := butane.Transpile(raw, options)
 	fmt.Fprint(p.stderr, result.Translations)
-	if o.rawErrors {
+	if v.on("raw-errors") {
 		fmt.Fprint(p.stderr, result.Report.String())
 	} else {
-		fmt.Fprint(p.stderr, butane.Excerpts(result.Report, name, raw, o.colored(p.stderr)))
+		fmt.Fprint(p.stderr, butane.Excerpts(result.Report, name, raw, v.colored(p.stderr)))
 	}
 	switch {
 	case err != nil:
 		return fmt.Errorf("Error translating config: %w", err) //lint:ignore ST1005 the text is known
-	case o.strict && len(result.Report.Entries) > 0:
+	case v.on("strict") && len(result.Report.Entries) > 0:
 		return errors.New("Config produced warnings and --strict was specified") //lint:ignore ST1005 the text is known
-	case o.check:
+	case v.on("check"):
 		return nil
 	}
-	return o.write(p, append(result.Output, '\n'))
+	return v.write(p, append(result.Output, '\n'))
 }
 
-func (o *transpileOptions) write(p process, document []byte) (err error) {
+func (v flagValues) write(p process, document []byte) (err error) {
 	name, to := "stdout", p.stdout
-	if o.output != "" {
-		name = o.output
+	if v["output"] != "" {
+		name = v["output"]
 		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 		if err != nil {
 			return fmt.Errorf("failed to open %s: %w", name, err)
@@ -251,11 +244,11 @@ func (o *transpileOptions) write(p process, document []byte) (err error) {
 }
 
 // colored tells whether the report is printed in colors.
-func (o *transpileOptions) colored(to io.Writer) bool {
-	switch o.color {
+func (v flagValues) colored(to io.Writer) bool {
+	switch v["color"] {
 	case "always", "yes":
 		return true
-	case "auto":
+	case "", "auto":
 	default:
 		return false
 	}

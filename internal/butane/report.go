@@ -4,7 +4,6 @@ package butane
 
 import (
 	"bytes"
-	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -125,7 +124,7 @@ func (t *translation) source(at where) where {
 // writeTranslations lists, for people who debug, what of the output comes from elsewhere than the same key.
 func writeTranslations(b *strings.Builder, list renames) {
 	for _, r := range list {
-		fmt.Fprintf(b, "$.%s <- $.%s\n", r.from, r.to)
+		b.WriteString("$." + r.from + " <- $." + r.to + "\n")
 	}
 }
 
@@ -142,7 +141,7 @@ func Excerpts(r report.Report, name string, source []byte, color bool) string {
 	x.lines = strings.Split(strings.TrimSuffix(strings.ReplaceAll(string(text), "\r\n", "\n"), "\n"), "\n")
 	for i, e := range r.Entries {
 		if i > 0 {
-			x.WriteByte('\n')
+			x.put("", "\n")
 		}
 		x.entry(e)
 	}
@@ -154,14 +153,24 @@ type excerpts struct {
 	name  string
 	color bool
 	lines []string
+	width int // of the line numbers
 }
 
-func (x *excerpts) put(color, format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	if x.color {
+//go:noinline
+func (x *excerpts) put(color, text string) {
+	if x.color && color != "" {
 		text = color + text + plain
 	}
 	x.WriteString(text)
+}
+
+// line writes a line behind the number, "" for none.
+func (x *excerpts) line(number, text string) {
+	x.put(blue, " "+strings.Repeat(" ", x.width-len(number))+number+" |")
+	if text != "" {
+		x.put("", " "+text)
+	}
+	x.put("", "\n")
 }
 
 func (x *excerpts) entry(e report.Entry) {
@@ -169,42 +178,37 @@ func (x *excerpts) entry(e report.Entry) {
 	line, column := e.Marker.Start()
 	at, col := int(line), int(column)-1
 	if at < 1 || at > len(x.lines) || col < 0 || col > len([]rune(x.lines[at-1])) {
-		x.WriteString(e.String() + "\n")
+		x.put("", e.String()+"\n")
 		return
 	}
-	color := map[string]string{"error": red, "warning": yellow}[e.Kind.String()]
-	if color == "" {
-		color = cyan
+	color, kind := cyan, e.Kind.String()
+	switch kind {
+	case "error":
+		color = red
+	case "warning":
+		color = yellow
+	}
+	if e.Context.Len() > 0 {
+		kind += "[" + e.Context.String() + "]"
 	}
 	first, last := max(at-around, 1), min(at+around, len(x.lines))
-	width := len(fmt.Sprint(last))
-	gutter := func(number any) { x.put(blue, " %*v |", width, number) }
-	where := ""
-	if e.Context.Len() > 0 {
-		where = "[" + e.Context.String() + "]"
-	}
-	x.put(color, "%s%s:", e.Kind, where)
-	x.WriteByte('\n')
-	x.put(blue, " %*s-->", width, "")
-	fmt.Fprintf(x, " %s:%d:%d\n", x.name, line, column)
-	gutter("")
-	x.WriteByte('\n')
+	x.width = len(strconv.Itoa(last))
+	x.put(color, kind+":")
+	x.put("", "\n")
+	x.put(blue, " "+strings.Repeat(" ", x.width)+"-->")
+	x.put("", " "+x.name+":"+strconv.Itoa(at)+":"+strconv.Itoa(col+1)+"\n")
+	x.line("", "")
 	for n := first; n <= last; n++ {
-		gutter(n)
-		if text := strings.TrimRight(x.lines[n-1], " \t"); text != "" {
-			x.WriteString(" " + text)
-		}
-		x.WriteByte('\n')
+		x.line(strconv.Itoa(n), strings.TrimRight(x.lines[n-1], " \t"))
 		if n == at {
-			gutter("")
 			indent, marks := underline(x.lines[n-1], col)
-			x.WriteString(" " + indent)
-			x.put(color, "%s %s", marks, e.Message)
-			x.WriteByte('\n')
+			x.put(blue, " "+strings.Repeat(" ", x.width)+" |")
+			x.put("", " "+indent)
+			x.put(color, marks+" "+e.Message)
+			x.put("", "\n")
 		}
 	}
-	gutter("")
-	x.WriteByte('\n')
+	x.line("", "")
 }
 
 // underline marks the word at a column. Tabs before it are kept, so that it stands below the word.

@@ -116,25 +116,22 @@ func mountUnit(f *config.Filesystem, remote bool) config.Unit {
 // escapePath is systemd's escaping of a path for a unit's name.
 func escapePath(path string) string {
 	const hex = "0123456789abcdef"
-	var parts []string
-	for part := range strings.SplitSeq(path, "/") {
-		if part != "" {
-			parts = append(parts, part)
+	name := ""
+	for i := range len(path) {
+		switch c := path[i]; {
+		case c == '/':
+			if name != "" && !strings.HasSuffix(name, "-") {
+				name += "-"
+			}
+		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == ':' || c == '_' || c == '.' && name != "":
+			name += path[i : i+1]
+		default:
+			name += `\x` + hex[c>>4:c>>4+1] + hex[c&15:c&15+1]
 		}
 	}
-	if len(parts) == 0 {
+	name = strings.TrimSuffix(name, "-") // of a slash; a dash of the path is escaped
+	if name == "" {
 		return "-"
 	}
-	var b strings.Builder
-	for i, c := range []byte(strings.Join(parts, "/")) {
-		switch {
-		case c == '/':
-			b.WriteByte('-')
-		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == ':' || c == '_' || c == '.' && i > 0:
-			b.WriteByte(c)
-		default:
-			b.Write([]byte{'\\', 'x', hex[c>>4], hex[c&15]})
-		}
-	}
-	return b.String()
+	return name
 }
