@@ -217,9 +217,11 @@ func transpile(p process, v flagValues, rest []string) error {
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("Error translating config: %w", err) //lint:ignore ST1005 the text is known
+		//lint:ignore ST1005 the text is known
+		return fmt.Errorf("Error translating config: %w", err)
 	case v.on("strict") && len(result.Report.Entries) > 0:
-		return errors.New("Config produced warnings and --strict was specified") //lint:ignore ST1005 the text is known
+		//lint:ignore ST1005 the text is known
+		return errors.New("Config produced warnings and --strict was specified")
 	case v.on("check"):
 		return nil
 	}
@@ -238,7 +240,8 @@ func (v flagValues) write(p process, document []byte) (err error) {
 		to = f
 	}
 	if _, err = to.Write(document); err != nil {
-		return fmt.Errorf("Failed to write config to %s: %w", name, err) //lint:ignore ST1005 the text is known
+		//lint:ignore ST1005 the text is known
+		return fmt.Errorf("Failed to write config to %s: %w", name, err)
 	}
 	return nil
 }

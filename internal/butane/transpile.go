@@ -74,7 +74,8 @@ type translation struct {
 func Transpile(raw []byte, o Options) (Result, error) {
 	doc, err := yaml.Parse(raw)
 	if err != nil {
-		return Result{}, fmt.Errorf("Error unmarshaling yaml: %w", err) //lint:ignore ST1005 the text is known
+		//lint:ignore ST1005 the text is known
+		return Result{}, fmt.Errorf("Error unmarshaling yaml: %w", err)
 	}
 	d, err := chooseDialect(doc)
 	if err != nil {

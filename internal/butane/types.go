@@ -142,9 +142,4 @@ func value[T any](p *T) T {
 	return *p
 }
 
-func given[T comparable](p *T) bool {
-	var zero T
-	return p != nil && *p != zero
-}
-
 func ptr[T any](v T) *T { return &v }

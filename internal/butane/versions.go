@@ -98,13 +98,15 @@ func chooseDialect(doc *yaml.Document) (*dialect, error) {
 	if variant == "rhcos" && name == "0.1.0" {
 		return nil, errRHCOS
 	}
-	return nil, fmt.Errorf("No translator exists for variant %s with version %s", variant, name) //lint:ignore ST1005 the text is known
+	//lint:ignore ST1005 the text is known
+	return nil, fmt.Errorf("No translator exists for variant %s with version %s", variant, name)
 }
 
 // header gives the texts of the two keys that decide about the language.
 func header(doc *yaml.Document) (variant, version string, err error) {
 	fail := func(line int, message string) error {
-		return fmt.Errorf("Error unmarshaling yaml: yaml: unmarshal errors:\n  line %d: %s", line, message) //lint:ignore ST1005 the text is known
+		//lint:ignore ST1005 the text is known
+		return fmt.Errorf("Error unmarshaling yaml: yaml: unmarshal errors:\n  line %d: %s", line, message)
 	}
 	root := doc.Root
 	if root.IsNull() {
