@@ -112,7 +112,7 @@ func (p *parser) nextInBrackets() {
 		switch {
 		case p.peek() == '\n':
 			p.pos++
-		case p.peek() == '#' && isBlank(p.src[p.pos-1]):
+		case p.peek() == '#':
 			p.endLine()
 		default:
 			return

@@ -131,7 +131,7 @@ func (p *parser) next() (fresh bool) {
 			p.pos++
 			fresh = true
 			continue
-		case p.peek() == '#' && (p.pos == 0 || isBlank(p.src[p.pos-1])):
+		case p.peek() == '#': // between values a comment needs no blank before it
 			p.endLine()
 			continue
 		}
@@ -247,13 +247,14 @@ func (p *parser) mapping(column int, key *Node) *Node {
 		n.Line, n.Column = key.Line, key.Column
 	}
 	for p.err == nil {
+		explicit := key == nil && p.indicator('?')
 		if key == nil {
 			key = p.key(column)
 		}
 		value := p.null(p.pos)
 		if p.indicator(':') && p.err == nil {
 			p.pos++
-			value = p.block(column, true, true)
+			value = p.block(column, !explicit, true)
 		}
 		n.Content = append(n.Content, key, value)
 		key = nil

@@ -158,7 +158,10 @@ func (p *parser) doubleQuoted() *Node {
 			return scalar(n, string(text))
 		case c == '\\' && p.peekAt(1) == '\n':
 			p.pos += 2
-			p.blanks()
+			for p.blanks(); p.peek() == '\n'; p.blanks() {
+				text = append(text, '\n')
+				p.pos++
+			}
 			keep = len(text)
 		case c == '\\':
 			text = p.escape(text)
@@ -174,7 +177,7 @@ func (p *parser) doubleQuoted() *Node {
 }
 
 func (p *parser) escape(text []byte) []byte {
-	const from, to = "0abtnvfre \"/\\\tN_LP", "\x00\a\b\t\n\v\f\r\x1b \"/\\\t"
+	const from, to = "0abtnvfre \"'/\\\t", "\x00\a\b\t\n\v\f\r\x1b \"'/\\\t"
 	start, c := p.pos, p.peekAt(1)
 	p.pos += 2
 	switch c {
@@ -283,9 +286,7 @@ func (p *parser) blockHeader(indent int) (chomp byte, column int) {
 		}
 		break
 	}
-	hadBlank := isBlank(p.peek())
-	p.blanks()
-	if p.peek() == '#' && hadBlank {
+	if p.blanks(); p.peek() == '#' {
 		p.endLine()
 	}
 	if p.pos < len(p.src) && p.peek() != '\n' {
@@ -313,7 +314,10 @@ func (p *parser) blockIndent(indent int) int {
 		if i+spaces < len(p.src) && spaces > indent && longest > spaces {
 			p.fail(i+spaces, "an empty line above this one is indented more than the text")
 		}
-		return max(spaces, indent+1)
+		if spaces > indent {
+			return max(spaces, 1)
+		}
+		break // no text at all
 	}
-	return max(longest, indent+1)
+	return max(longest, indent+1, 1)
 }
