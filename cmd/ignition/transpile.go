@@ -211,7 +211,9 @@ func transpile(p process, v flagValues, rest []string) error {
 	result, err := butane.Transpile(raw, options)
 	fmt.Fprint(p.stderr, result.Translations)
 	if v.on("raw-errors") {
-		fmt.Fprint(p.stderr, result.Report.String())
+		for _, e := range result.Report.Entries {
+			fmt.Fprintln(p.stderr, e)
+		}
 	} else {
 		fmt.Fprint(p.stderr, butane.Excerpts(result.Report, name, raw, v.colored(p.stderr)))
 	}

@@ -14,10 +14,10 @@ const (
 	window     = 1 << 15
 	shortest   = 3   // lengths of matches
 	longest    = 258 //
-	maxChain   = 1024
+	maxChain   = 256
 	blockSize  = 1 << 15 // tokens that share their codes
 	endOfBlock = 256
-	hashBits   = 15
+	maxBits    = 15 // of a hash
 )
 
 // The code of a length is its place in this list, from 257 on; in that of distances it can be computed.
@@ -46,13 +46,23 @@ func Gzip(data []byte) []byte {
 
 // finder looks for earlier copies of what stands at a place.
 type finder struct {
-	data []byte
-	head [1 << hashBits]int32 // the last place with a hash, counted from 1
-	prev []int32              // and the one before each place
+	data  []byte
+	shift uint
+	head  []int32 // the last place with a hash, counted from 1
+	prev  []int32 // and the one before each place
+}
+
+// newFinder sizes its tables after the data: most are small.
+func newFinder(data []byte) *finder {
+	bits := uint(4)
+	for bits < maxBits && len(data)>>bits > 0 {
+		bits++
+	}
+	return &finder{data, 32 - bits, make([]int32, 1<<bits), make([]int32, len(data))}
 }
 
 func (f *finder) hash(i int) uint32 {
-	return (uint32(f.data[i])<<16 | uint32(f.data[i+1])<<8 | uint32(f.data[i+2])) * 2654435761 >> (32 - hashBits)
+	return (uint32(f.data[i])<<16 | uint32(f.data[i+1])<<8 | uint32(f.data[i+2])) * 2654435761 >> f.shift
 }
 
 func (f *finder) insert(i int) {
@@ -89,7 +99,7 @@ func (f *finder) find(i int) (length, distance int) {
 
 // tokenize replaces what occurred before. A match waits until the next place has no better one.
 func tokenize(data []byte) []token {
-	f := &finder{data: data, prev: make([]int32, len(data))}
+	f := newFinder(data)
 	tokens := make([]token, 0, len(data)/2)
 	for i := 0; i < len(data); {
 		length, distance := f.find(i)
