@@ -102,14 +102,22 @@ func dataURL(contents []byte, compress bool) (url string, gzipped bool) {
 	asText := encoded >= shortest
 	shortest = min(shortest, encoded)
 	if compress {
-		if z := pack.Gzip(contents); len(base64Mark)+base64.StdEncoding.EncodedLen(len(z))+len("gzip") < shortest {
+		const extra = len(base64Mark) + len("gzip")
+		z := pack.Gzip(contents, (shortest-extra)/4*3)
+		if z != nil && extra+base64.StdEncoding.EncodedLen(len(z)) < shortest {
 			packed, asText, gzipped = z, false, true
 		}
 	}
 	if asText {
 		return "data:," + percentEncode(contents), false
 	}
-	return "data:" + base64Mark + base64.StdEncoding.EncodeToString(packed), gzipped
+	var b strings.Builder // the text is made in one place, as it may be large
+	b.Grow(len("data:") + len(base64Mark) + base64.StdEncoding.EncodedLen(len(packed)))
+	b.WriteString("data:" + base64Mark)
+	e := base64.NewEncoder(base64.StdEncoding, &b)
+	_, _ = e.Write(packed)
+	_ = e.Close()
+	return b.String(), gzipped
 }
 
 func unreserved(c byte) bool {

@@ -180,9 +180,11 @@ func EncodeDocument(c Config, v Version, has func(path ...any) bool) []byte {
 		normaliseRequired(&c.Storage, has)
 	}
 	var b, out bytes.Buffer
+	b.Grow(sizeOf(reflect.ValueOf(&c).Elem()))
 	e := encoder{Writer: bufio.NewWriter(&b), document: &document{version: v, has: has}}
 	e.object(reflect.ValueOf(&c).Elem(), describeConfig())
-	_ = e.Flush() // a buffer takes all
+	_ = e.Flush()         // a buffer takes all
+	out.Grow(b.Len() + 1) // a final newline fits too
 	json.HTMLEscape(&out, b.Bytes())
 	return out.Bytes()
 }

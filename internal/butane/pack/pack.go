@@ -28,20 +28,17 @@ type token uint32
 
 func match(length, distance int) token { return token(length)<<16 | token(distance) }
 
-// Gzip compresses data to one gzip member without name and time.
-func Gzip(data []byte) []byte {
+// Gzip compresses data to one gzip member without name and time. It gives up, with nil, on a result longer than limit.
+func Gzip(data []byte, limit int) []byte {
 	w := writer{out: []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 255}}
-	tokens := tokenize(data)
-	for {
-		n := min(len(tokens), blockSize)
-		w.block(tokens[:n], n == len(tokens))
-		if tokens = tokens[n:]; len(tokens) == 0 {
-			break
-		}
-	}
+	w.compress(data, limit)
 	w.bits(0, 7) // to the end of the byte
 	out := binary.LittleEndian.AppendUint32(w.out, crc32.ChecksumIEEE(data))
-	return binary.LittleEndian.AppendUint32(out, uint32(len(data)))
+	out = binary.LittleEndian.AppendUint32(out, uint32(len(data)))
+	if len(out) > limit {
+		return nil
+	}
+	return out
 }
 
 // finder looks for earlier copies of what stands at a place.
@@ -49,7 +46,7 @@ type finder struct {
 	data  []byte
 	shift uint
 	head  []int32 // the last place with a hash, counted from 1
-	prev  []int32 // and the one before each place
+	prev  []int32 // and the one before each place, as far back as the window goes
 }
 
 // newFinder sizes its tables after the data: most are small.
@@ -58,7 +55,7 @@ func newFinder(data []byte) *finder {
 	for bits < maxBits && len(data)>>bits > 0 {
 		bits++
 	}
-	return &finder{data, 32 - bits, make([]int32, 1<<bits), make([]int32, len(data))}
+	return &finder{data, 32 - bits, make([]int32, 1<<bits), make([]int32, min(len(data), window))}
 }
 
 func (f *finder) hash(i int) uint32 {
@@ -68,7 +65,7 @@ func (f *finder) hash(i int) uint32 {
 func (f *finder) insert(i int) {
 	if i+shortest <= len(f.data) {
 		h := f.hash(i)
-		f.prev[i], f.head[h] = f.head[h], int32(i+1)
+		f.prev[i%window], f.head[h] = f.head[h], int32(i+1)
 	}
 }
 
@@ -79,7 +76,7 @@ func (f *finder) find(i int) (length, distance int) {
 	}
 	length = shortest - 1
 	limit := min(longest, len(f.data)-i)
-	for at, n := int(f.head[f.hash(i)])-1, 0; at >= 0 && i-at <= window && n < maxChain && length < limit; at, n = int(f.prev[at])-1, n+1 {
+	for at, n := int(f.head[f.hash(i)])-1, 0; at >= 0 && i-at <= window && n < maxChain && length < limit; at, n = int(f.prev[at%window])-1, n+1 {
 		if f.data[at+length] != f.data[i+length] {
 			continue
 		}
@@ -97,11 +94,17 @@ func (f *finder) find(i int) (length, distance int) {
 	return length, distance
 }
 
-// tokenize replaces what occurred before. A match waits until the next place has no better one.
-func tokenize(data []byte) []token {
+// compress replaces what occurred before. A match waits until the next place has no better one.
+func (w *writer) compress(data []byte, limit int) {
 	f := newFinder(data)
-	tokens := make([]token, 0, len(data)/2)
+	tokens := make([]token, 0, min(len(data), blockSize))
 	for i := 0; i < len(data); {
+		if len(tokens) == blockSize {
+			if w.block(tokens, false); len(w.out) > limit {
+				return
+			}
+			tokens = tokens[:0]
+		}
 		length, distance := f.find(i)
 		f.insert(i)
 		if length > 0 && length < longest && i+1 < len(data) {
@@ -120,7 +123,7 @@ func tokenize(data []byte) []token {
 		}
 		i += length
 	}
-	return tokens
+	w.block(tokens, true)
 }
 
 // writer collects bits, the lowest first.

@@ -14,7 +14,7 @@ import (
 
 func check(t *testing.T, data []byte) (packed int) {
 	t.Helper()
-	out := Gzip(data)
+	out := Gzip(data, 1<<30)
 	z, err := gzip.NewReader(bytes.NewReader(out))
 	if err != nil {
 		t.Fatal(err)
@@ -65,6 +65,20 @@ func TestSizes(t *testing.T) {
 	}
 	repeated := random(window+100, 256) // a copy at the largest distance, and one beyond it
 	check(t, append(repeated, repeated...))
+}
+
+func TestLimit(t *testing.T) {
+	data := bytes.Repeat([]byte("abcdefgh"), 1000)
+	n := len(Gzip(data, len(data)))
+	if Gzip(data, n) == nil || Gzip(data, n-1) != nil {
+		t.Errorf("the limit is not %d", n)
+	}
+	random := make([]byte, 1<<20)
+	r := rand.NewChaCha8([32]byte{})
+	r.Read(random)
+	if Gzip(random, len(random)) != nil {
+		t.Error("random bytes were compressed")
+	}
 }
 
 func FuzzGzip(f *testing.F) {
