@@ -30,6 +30,7 @@ help: ## Lists the targets.
 build: ## Builds bin/ignition (static, stripped) and links its other names beside it.
 	$(BUILD) -o bin/ignition ./cmd/ignition
 	@for n in $(NAMES); do ln -sf ignition bin/ignition-$$n; done
+	@ln -sf ignition bin/butane
 
 build-all: ## Builds bin/ARCH/ignition for amd64, arm64, s390x, ppc64le and riscv64.
 	@for a in $(ARCHES); do echo "GOARCH=$$a -> bin/$$a/ignition"; GOARCH=$$a $(BUILD) -o bin/$$a/ignition ./cmd/ignition || exit 1; done
@@ -88,6 +89,7 @@ install: build
 	install -D -m 0755 bin/ignition $(DESTDIR)$(bindir)/ignition
 	install -d $(DESTDIR)$(libexecdir)
 	ln -sf ignition $(DESTDIR)$(bindir)/ignition-validate
+	ln -sf ignition $(DESTDIR)$(bindir)/butane
 	ln -sf ../bin/ignition $(DESTDIR)$(libexecdir)/ignition-apply
 	ln -sf ../bin/ignition $(DESTDIR)$(libexecdir)/ignition-rmcfg
 	scripts/install-module "$(DESTDIR)" "$(prefix)"

@@ -2,10 +2,11 @@
 
 // Command ignition is the first-boot provisioning program. One binary has
 // several names: called as ignition with flags it runs one stage, as the boot
-// units do; ignition-validate, ignition-apply and ignition-rmcfg are names of
-// it, and `ignition validate`, `ignition apply`, `ignition rmcfg`, `ignition
-// report` and `ignition version` are verbs. This package reads flags and the
-// environment and decides about exit codes; the work is done below it.
+// units do; ignition-validate, ignition-apply, ignition-rmcfg and butane are
+// names of it, and `ignition validate`, `ignition apply`, `ignition rmcfg`,
+// `ignition report`, `ignition transpile` and `ignition version` are verbs. This
+// package reads flags and the environment and decides about exit codes; the work
+// is done below it.
 package main
 
 import (
@@ -42,6 +43,7 @@ var verbs = []struct {
 	{"apply", "apply a config to the root of a container", applyMain},
 	{"report", "show the operations of a run: the slowest, the failed", reportMain},
 	{"rmcfg", "delete the user config from the platform's metadata", rmcfgMain},
+	{"transpile", "translate Butane YAML to a config", transpileMain},
 	{"validate", "check a config", validateMain},
 	{"version", "print the version", versionMain},
 }
@@ -59,7 +61,8 @@ func main() {
 }
 
 // hidden are the programs that people do not call: the units of the initramfs do.
-var hidden = map[string]command{"boot": bootMain, "kargs-helper": kargsMain}
+// butane is a name of the binary.
+var hidden = map[string]command{"boot": bootMain, "butane": transpileMain, "kargs-helper": kargsMain}
 
 // dispatch picks the program: by the name that it was called by, by a verb,
 // else the stage runner.

@@ -17,6 +17,7 @@ func TestMain(m *testing.M) {
 		"ignition-apply":    main,
 		"ignition-rmcfg":    main,
 		"ignition-validate": main,
+		"butane":            main,
 	})
 }
 

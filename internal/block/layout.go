@@ -44,10 +44,17 @@ func (t Table) Layout() *Layout {
 	if !t.Present || t.Misplaced {
 		l.last = t.Sectors - 2 - l.arraySectors()
 	}
-	sort.Slice(l.parts, func(i, j int) bool { return l.parts[i].Start < l.parts[j].Start })
+	sort.Sort(byStart(l.parts))
 	l.align = alignment(t)
 	return l
 }
+
+// byStart is for sort.Sort, as partsByNumber.
+type byStart []Partition
+
+func (p byStart) Len() int           { return len(p) }
+func (p byStart) Less(i, j int) bool { return p[i].Start < p[j].Start }
+func (p byStart) Swap(i, j int)      { p[i], p[j] = p[j], p[i] }
 
 // arraySectors is how many sectors the entries take.
 func (l *Layout) arraySectors() int64 {
@@ -186,7 +193,7 @@ func (l *Layout) add(number int, start, size, align int64) (Partition, error) {
 	}
 	p := Partition{Number: number, Start: begin, Size: end - begin + 1}
 	l.parts = append(l.parts, p)
-	sort.Slice(l.parts, func(i, j int) bool { return l.parts[i].Start < l.parts[j].Start })
+	sort.Sort(byStart(l.parts))
 	return p, nil
 }
 

@@ -5,7 +5,6 @@ package config
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"io"
 	"reflect"
 	"strconv"
@@ -26,18 +25,6 @@ func MarshalCache(c Config) ([]byte, error) {
 	b.Grow(sizeOf(reflect.ValueOf(&c).Elem()))
 	err := EncodeCache(&b, c)
 	return b.Bytes(), err
-}
-
-// MarshalDocument gives a config as a document of spec version v that a person reads. Its fields must be in v.
-func MarshalDocument(c Config, v Version) []byte {
-	c.Ignition.Version = v.String()
-	var flat, out bytes.Buffer
-	e := encoder{Writer: bufio.NewWriter(&flat), brief: true}
-	e.object(reflect.ValueOf(&c).Elem(), describeConfig())
-	_ = e.Flush()                                 // a buffer takes everything
-	_ = json.Indent(&out, flat.Bytes(), "", "  ") // the encoder writes JSON
-	out.WriteByte('\n')
-	return out.Bytes()
 }
 
 // UnmarshalCache reads what MarshalCache wrote.
@@ -79,10 +66,11 @@ func sizeOf(v reflect.Value) int {
 	return n
 }
 
-// encoder keeps the first error of the writer until Flush, so its methods return none.
+// encoder keeps the first error of the writer until Flush, so its methods return none. It writes the cache form,
+// or with document the form of a document.
 type encoder struct {
 	*bufio.Writer
-	brief bool // leave out objects that say nothing
+	document *document
 }
 
 func (e encoder) object(v reflect.Value, o *object) {
@@ -91,7 +79,7 @@ func (e encoder) object(v reflect.Value, o *object) {
 	for i := range o.fields {
 		f := &o.fields[i]
 		fv := v.FieldByIndex(f.index)
-		if absent(fv, f) || e.brief && saysNothing(fv, f) {
+		if e.document != nil && e.document.omits(fv, f) || e.document == nil && absent(fv, f) {
 			continue
 		}
 		if !first {
@@ -100,7 +88,7 @@ func (e encoder) object(v reflect.Value, o *object) {
 		first = false
 		e.text(f.name)
 		e.WriteByte(':')
-		e.value(fv, f)
+		e.below(f.name, -1, fv, f)
 	}
 	e.WriteByte('}')
 }
@@ -116,18 +104,17 @@ func absent(v reflect.Value, f *field) bool {
 	return !f.required && v.IsZero()
 }
 
-// saysNothing tells of an object that all is absent that could be in it.
-func saysNothing(v reflect.Value, f *field) bool {
-	if v.Kind() != reflect.Struct {
-		return absent(v, f)
-	}
-	for i := range f.elem.fields {
-		inner := &f.elem.fields[i]
-		if !saysNothing(v.FieldByIndex(inner.index), inner) {
-			return false
+// below writes a value below the current one: that of a key, or one of a list. A document needs its path.
+func (e encoder) below(key string, index int, v reflect.Value, f *field) {
+	if d := e.document; d != nil {
+		defer d.leave()
+		if index < 0 {
+			d.at = append(d.at, key)
+		} else {
+			d.at = append(d.at, index)
 		}
 	}
-	return true
+	e.value(v, f)
 }
 
 func (e encoder) value(v reflect.Value, f *field) {
@@ -148,7 +135,7 @@ func (e encoder) value(v reflect.Value, f *field) {
 			if i > 0 {
 				e.WriteByte(',')
 			}
-			e.value(v.Index(i), f)
+			e.below("", i, v.Index(i), f)
 		}
 		e.WriteByte(']')
 	default:
@@ -172,6 +159,10 @@ func (e encoder) text(s string) {
 			e.Write([]byte{'\\', ch})
 		case ch == '\n':
 			e.WriteString(`\n`)
+		case ch == '\r' && e.document != nil:
+			e.WriteString(`\r`)
+		case ch == '\t' && e.document != nil:
+			e.WriteString(`\t`)
 		default:
 			e.Write([]byte{'\\', 'u', '0', '0', hex[ch>>4], hex[ch&15]})
 		}

@@ -58,8 +58,8 @@ func TestDecodeOther(t *testing.T) {
 func TestCheck(t *testing.T) {
 	c := Empty()
 	c.Storage.Filesystems = []Filesystem{{Device: "/dev/a"}, {Device: "/dev/a"}, {Device: "b"}}
-	want := "error at $.storage.filesystems.2.device: path not absolute\nerror at $.storage.filesystems.1: duplicate entry defined\n"
-	if got := Check(&c, V3_6).String(); got != want {
+	want := "error at $.storage.filesystems.1: duplicate entry defined\nerror at $.storage.filesystems.2.device: path not absolute\n"
+	if got := Validate(&c, V3_6, func(...any) bool { return true }).String(); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }

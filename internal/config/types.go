@@ -211,7 +211,7 @@ type Filesystem struct {
 // LUKS is one encrypted volume.
 type LUKS struct {
 	CEX         CEX      `json:"cex" since:"3.5"`
-	Clevis      Clevis   `json:"clevis"`
+	Clevis      Clevis   `json:"clevis" presence:"true"`
 	Device      *string  `json:"device,omitempty"`
 	Discard     *bool    `json:"discard,omitempty" since:"3.4"`
 	KeyFile     Resource `json:"keyFile"`

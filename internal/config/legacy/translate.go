@@ -30,7 +30,7 @@ type translation struct {
 // checkResult runs the rules of the new form. Where there is an error already, another one adds nothing, and
 // clashes reports duplicates, maybe at the other of the two nodes.
 func (t *translation) checkResult() {
-	entries := config.Check(&t.out, newForm).Entries
+	entries := config.Validate(&t.out, newForm, func(...any) bool { return true }).Entries
 	for i := range entries {
 		e := &entries[i]
 		if e.Message == "duplicate entry defined" && t.conflicts[key(e.Context.Path)] {
