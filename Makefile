@@ -9,7 +9,10 @@ VERSION   ?= $(shell (git describe --tags --always --dirty 2>/dev/null || echo u
 DISTRO    := firstboot.dev/ignition/internal/distro
 # More link-time settings for distributions: make EXTRA_LDFLAGS="-X $(DISTRO).NAME=VALUE"
 LDFLAGS   := -X $(DISTRO).Version=$(VERSION) $(EXTRA_LDFLAGS)
-BUILD     := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w $(LDFLAGS)"
+# Inlining costs 0.7 MiB of every initramfs, and pays where bytes are worked on.
+HOT       := runtime internal/runtime/... bufio bytes strings compress/flate crypto/internal/fips140/...
+GCFLAGS   := -gcflags=all=-l $(HOT:%=-gcflags=%=)
+BUILD     := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false $(GCFLAGS) -ldflags "-s -w $(LDFLAGS)"
 NAMES     := validate apply rmcfg
 TESTFLAGS ?=
 FUZZTIME  ?= 60s
@@ -20,7 +23,7 @@ prefix     ?= /usr
 bindir     ?= $(prefix)/bin
 libexecdir ?= $(prefix)/libexec
 
-export GO LDFLAGS FUZZTIME BENCHTIME COUNT TESTFLAGS RUN SOAK
+export GO LDFLAGS GCFLAGS FUZZTIME BENCHTIME COUNT TESTFLAGS RUN SOAK
 
 .DEFAULT_GOAL := help
 
