@@ -21,7 +21,8 @@ const tokenURL = "http://169.254.169.254/metadata/identity/oauth2/token?api-vers
 // identity. Nothing is asked before a fetch needs it.
 func Cloud(env *providers.Env) resource.Cloud {
 	return resource.Cloud{Azure: func(ctx context.Context, log resource.Log) (resource.Token, error) {
-		raw, _, err := env.Fetcher.Bytes(ctx, log, resource.Request{URL: tokenURL, Headers: http.Header{"Metadata": {"true"}}, Limit: 1 << 20})
+		raw, _, err := env.Fetcher.Bytes(ctx, log, resource.Request{URL: tokenURL, Headers: http.Header{"Metadata": {"true"}}, Limit: 1 << 20,
+			RetryStatus: []int{http.StatusGone, http.StatusTooManyRequests}})
 		if code := providers.StatusOf(err); code == http.StatusBadRequest || code == http.StatusNotFound {
 			log.Info("could not retrieve any azure credentials: %v", err)
 			return resource.Token{}, fmt.Errorf("the machine has no managed identity: %w", resource.ErrNoIdentity)
