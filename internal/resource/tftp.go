@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"strings"
@@ -115,6 +116,7 @@ func (t *tftpFetch) from(ctx context.Context, addr string) error {
 	}
 	c.SetTimeout(t.timeout)
 	c.SetRetries(tftpRetries)
+	c.SetBackoff(func(int) time.Duration { return rand.N(t.timeout / 5) })
 	if t.options {
 		c.SetBlockSize(tftpBlock)
 		c.RequestTSize(true)
@@ -135,10 +137,7 @@ func (t *tftpFetch) from(ctx context.Context, addr string) error {
 				size = n
 			}
 		}
-		if err := to.expect(size); err != nil {
-			done <- err
-			return
-		}
+		to.expect(size)
 		n, err := transfer.WriteTo(to)
 		if err == nil && size >= 0 && n != size {
 			err = fmt.Errorf("%w: %d of %d bytes", io.ErrUnexpectedEOF, n, size)
@@ -182,19 +181,22 @@ type gate struct {
 func (g *gate) Write(b []byte) (int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed {
+	switch {
+	case g.closed:
 		return 0, errGate
+	case g.to.failed != nil:
+		return 0, g.to.failed
 	}
 	return g.to.Write(b)
 }
 
-func (g *gate) expect(size int64) error {
+// expect is told the size. If that is too much, writes fail.
+func (g *gate) expect(size int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed {
-		return errGate
+	if !g.closed {
+		g.to.failed = g.to.expect(size)
 	}
-	return g.to.expect(size)
 }
 
 // close returns when no write is under way and none will come.
