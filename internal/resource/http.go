@@ -258,15 +258,19 @@ func (h *httpFetch) body(a *answer) error {
 	watched.timer = time.AfterFunc(h.shared.opts.idle, func() { a.cancel(errIdle) })
 	defer watched.timer.Stop()
 	err := h.out.copy(watched)
+	over := context.Cause(a.Request.Context())
 	switch {
 	case h.out.failed != nil:
 		return h.out.failed
-	case err == nil && h.length >= 0 && h.out.raw != h.length:
+	case err != nil:
+	case h.length >= 0 && h.out.raw != h.length:
 		err = io.ErrUnexpectedEOF // a range that ends early
-	case err == nil:
+	case h.length < 0 && over != nil:
+		err = over // a server may end a body in good order when we hang up
+	default:
 		return nil
 	}
-	if context.Cause(a.Request.Context()) == errIdle {
+	if over == errIdle {
 		err = fmt.Errorf("no data for %v", h.shared.opts.idle)
 	}
 	return &retryable{err: fmt.Errorf("reading the body after %d bytes: %w", h.out.raw, err)}

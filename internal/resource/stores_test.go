@@ -245,3 +245,21 @@ func TestAzureTime(t *testing.T) {
 		t.Errorf("log:\n%s", l.all())
 	}
 }
+
+// TestHangUp: a body without a length that ends because we hung up is not whole.
+func TestHangUp(t *testing.T) {
+	f, _, _ := newPlace(t, func(w http.ResponseWriter, r *http.Request, n int) {
+		io.WriteString(w, "body")
+		if n%2 == 1 {
+			w.(http.Flusher).Flush()
+			<-r.Context().Done() // and the answer ends in good order
+			return
+		}
+		io.WriteString(w, " and its end")
+	})
+	f.shared.opts.idle = 10 * time.Millisecond
+	for range 30 {
+		got, _, err := f.Bytes(t.Context(), &lines{}, Request{URL: "https://stalls.example/"})
+		wantBody(t, got, err, "body and its end")
+	}
+}

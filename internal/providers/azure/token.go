@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"firstboot.dev/ignition/internal/providers"
@@ -36,14 +35,14 @@ func Cloud(env *providers.Env) resource.Cloud {
 
 func parseToken(raw []byte) (resource.Token, error) {
 	var t struct {
-		AccessToken string `json:"access_token"`
-		ExpiresOn   string `json:"expires_on"` // seconds since 1970
+		AccessToken string      `json:"access_token"`
+		ExpiresOn   json.Number `json:"expires_on"` // seconds since 1970, as a text or not
 	}
 	if err := json.Unmarshal(raw, &t); err != nil || t.AccessToken == "" {
 		return resource.Token{}, errors.New("the metadata service's answer is no token")
 	}
 	token := resource.Token{Value: t.AccessToken}
-	if n, err := strconv.ParseInt(t.ExpiresOn, 10, 64); err == nil {
+	if n, err := t.ExpiresOn.Int64(); err == nil {
 		token.Expires = time.Unix(n, 0)
 	}
 	return token, nil
