@@ -494,14 +494,14 @@ func TestOCICancelled(t *testing.T) {
 	r := newRegistry()
 	d := r.put(gzipLayer, layer(true, "f", random(300<<10)))
 	r.tag(image(d), "latest")
-	var cancel context.CancelFunc
+	var hangUp func()
 	r.login = func(w http.ResponseWriter, req *http.Request) bool {
 		if !strings.Contains(req.URL.Path, "/blobs/") {
 			return true
 		}
 		io.WriteString(w, r.blobs[d["digest"].(string)][:100<<10])
 		w.(http.Flusher).Flush()
-		time.AfterFunc(10*time.Millisecond, cancel)
+		time.AfterFunc(10*time.Millisecond, hangUp)
 		<-req.Context().Done()
 		return false
 	}
@@ -509,9 +509,10 @@ func TestOCICancelled(t *testing.T) {
 	before := runtime.NumGoroutine()
 	const fetches = 20
 	for range fetches {
-		var ctx context.Context
-		ctx, cancel = context.WithCancel(t.Context())
+		ctx, cancel := context.WithCancel(t.Context())
+		hangUp = cancel
 		_, _, err := f.Bytes(ctx, &lines{}, Request{URL: "oci://reg.example/team/art#f"})
+		cancel()
 		wantError(t, err, context.Canceled, "")
 	}
 	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before+fetches/2 && time.Now().Before(end); {
