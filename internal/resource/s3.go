@@ -72,12 +72,25 @@ func parseS3(raw string) (s3Object, error) {
 	return o, nil
 }
 
-// hint is the region that an ARN's partition asks first: the name of a bucket
-// may be another's in another partition.
+// inPartition gives a region if it is one of the ARN's partition: the name of a
+// bucket may be another's in another partition.
+func (o s3Object) inPartition(region string) string {
+	partition := "aws"
+	switch {
+	case strings.HasPrefix(region, "cn-"):
+		partition = "aws-cn"
+	case strings.HasPrefix(region, "us-gov-"):
+		partition = "aws-us-gov"
+	}
+	if o.partition != "" && o.partition != partition {
+		return ""
+	}
+	return region
+}
+
+// hint is the region that an ARN's partition asks first.
 func (o s3Object) hint() string {
 	switch o.partition {
-	case "aws":
-		return defaultRegion
 	case "aws-cn":
 		return "cn-north-1"
 	case "aws-us-gov":
@@ -155,7 +168,7 @@ func (o s3Object) fetch(ctx context.Context, f *Fetcher, log Log, r Request, out
 	id := &f.shared.identity
 	region := o.region
 	for _, guess := range []func() string{
-		func() string { return id.bucketRegion(o) }, o.hint, func() string { return id.region(ctx, log) },
+		func() string { return id.bucketRegion(o) }, func() string { return o.inPartition(id.region(ctx, log)) }, o.hint,
 	} {
 		if region == "" {
 			region = guess()

@@ -204,6 +204,7 @@ func TestS3Region(t *testing.T) {
 		{"temporarily elsewhere", "s3://b/k", "", 307, "eu-west-1", []string{"us-east-1", "eu-west-1", "eu-west-1"}, nil},
 		{"forbidden there", "s3://b/k", "", 403, "eu-west-1", []string{"us-east-1", "eu-west-1", "eu-west-1"}, nil},
 		{"the instance's", "s3://b/k", "eu-west-1", 301, "us-east-1", []string{"eu-west-1", "eu-west-1"}, nil},
+		{"the instance's for an ARN", "arn:aws:s3:::b/k", "us-west-2", 301, "eu-west-1", []string{"us-west-2", "eu-west-1", "eu-west-1"}, nil},
 		{"of the ARN's partition", "arn:aws:s3:::b/k", "cn-north-1", 301, "eu-west-1", []string{"us-east-1", "eu-west-1", "eu-west-1"}, nil},
 		{"another host", "s3://b/k", "", 301, "evil.example/", []string{"us-east-1", "us-east-1"}, ErrFailed},
 		{"another host with a port", "s3://b/k", "", 301, "x@evil.example:1#", []string{"us-east-1", "us-east-1"}, ErrFailed},
