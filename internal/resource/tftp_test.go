@@ -111,6 +111,8 @@ func TestTFTP(t *testing.T) {
 			}
 		})
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for _, name := range b.asked {
 		if !strings.HasPrefix(name, "/") {
 			t.Errorf("asked for %q without the slash", name)
