@@ -9,6 +9,7 @@
 package ignition_test
 
 import (
+	"os"
 	"path"
 	"strings"
 	"testing"

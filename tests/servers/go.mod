@@ -155,6 +155,6 @@ tool (
 
 // matchbox is built without the sources of other implementations.
 replace (
-	github.com/coreos/butane => ./standins/butane
-	github.com/coreos/ignition/v2 => ./standins/ignition
+	github.com/coreos/butane => ./testdata/standins/butane
+	github.com/coreos/ignition/v2 => ./testdata/standins/ignition
 )
