@@ -144,7 +144,7 @@ func repeatedKey(r yaml.Repeated) string {
 // quoted describes a node for a message: its type and the start of its text.
 func quoted(n *yaml.Node) string {
 	const longest = 40
-	s := n.Type()
+	s := n.Type
 	if n.Kind != yaml.Scalar {
 		return s
 	}
