@@ -52,7 +52,8 @@ func Read(raw []byte) (d Document, looks Looks, r report.Report, err error) {
 	default:
 		return Document{}, OtherYAML, r, ErrSource
 	}
-	result, err := transpile(doc, Options{Machine: true})
+	// What is compressed would be unpacked in the next stage.
+	result, err := transpile(doc, Options{Machine: true, NoResourceAutoCompression: true})
 	if err == nil && result.MachineConfig {
 		result.translation.fail(errMachineConfig.Error(), "variant")
 		result.Report, err = result.translation.report, ErrSource

@@ -115,13 +115,17 @@ func cause(text string) string {
 // failsAt finds the offset of what an error is about: the first line with which the text fails in this way, and
 // on it the first character with which it does.
 func failsAt(src []byte) int {
-	const linesBack = 16
+	const linesBack = 64
+	budget := 4 << 20 // bytes that are read again at most
 	if i := unreadable(src); i >= 0 {
 		return i
 	}
 	o := &oneByOne{text: src}
 	want, end := failure(o), o.n
-	fails := func(n int) bool { return failure(bytes.NewReader(src[:n])) == want }
+	fails := func(n int) bool {
+		budget -= n
+		return budget >= 0 && failure(bytes.NewReader(src[:n])) == want
+	}
 	start := bytes.LastIndexByte(src[:end], '\n') + 1
 	for range linesBack {
 		if start == 0 || !fails(start) {
