@@ -219,6 +219,10 @@ func (t *translation) checkEmbedded(r *config.Resource, raw []byte, at where) {
 		return // the bytes are compressed
 	}
 	const skipping = "skipping validation for the merge/replace ignition config due to an unkown version"
+	if hasVariantLine(raw) {
+		t.fail("this is Butane YAML, and an embedded config is JSON: translate it first, or let a source lead to it", at)
+		return
+	}
 	_, rep, err := config.Parse(raw)
 	if errors.Is(err, config.ErrUnknownVersion) {
 		t.warn(skipping, at)

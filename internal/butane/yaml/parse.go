@@ -90,7 +90,8 @@ type resolver struct {
 
 func (r *resolver) fail(n *library.Node, format string, args ...any) {
 	if r.err == nil {
-		r.err = &Error{n.Line, n.Column, "yaml: line " + fmt.Sprint(n.Line) + ": " + fmt.Sprintf(format, args...)}
+		message := fmt.Sprintf(format, args...)
+		r.err = &Error{n.Line, n.Column, fmt.Sprintf("yaml: line %d: %s; look at line %d col %d", n.Line, message, n.Line, n.Column)}
 	}
 }
 
