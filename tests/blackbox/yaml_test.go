@@ -3,8 +3,13 @@
 package blackbox
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 
 	"firstboot.dev/ignition/tests/imds"
@@ -40,4 +45,48 @@ func TestYAMLProvisionsTheSame(t *testing.T) {
 	}
 	wantText(t, fromYAML, `etc/hostname -rw-r--r-- 0:0 "chhanz-coreos"`)
 	wantLine(t, log, "WARNING  : warning at $.storage.files.0.filesystem, line 5 col 7: unused key filesystem")
+}
+
+// BenchmarkYAML runs the program on a megabyte of YAML and on the JSON that comes of it, and tells the time on the CPU
+// and the peak of memory of the whole process.
+func BenchmarkYAML(b *testing.B) {
+	dir := b.TempDir()
+	yaml, inJSON := filepath.Join(dir, "config.bu"), filepath.Join(dir, "config.ign")
+	var text strings.Builder
+	text.WriteString("variant: flatcar\nversion: 1.1.0\nstorage:\n  files:\n")
+	for i := 0; text.Len() < 1<<20; i++ {
+		fmt.Fprintf(&text, "    - path: /etc/app/%d.conf\n      mode: 0644\n      contents:\n        inline: |\n          # %d\n          key = value-%d\n", i, i, i*7919)
+	}
+	if err := os.WriteFile(yaml, []byte(text.String()), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	transpile := []string{"transpile", "--output", inJSON, yaml}
+	if out, err := exec.Command(binary, transpile...).CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	fetch := []string{"--stage=fetch", "--platform=file", "--log-to-stdout", "--root=" + dir, "--ops-file=",
+		"--config-cache=" + filepath.Join(dir, "cache"), "--state-file=" + filepath.Join(dir, "state")}
+	for _, run := range []struct {
+		name, config string
+		args         []string
+	}{{"transpile", yaml, transpile}, {"fetch YAML", yaml, fetch}, {"fetch the same in JSON", inJSON, fetch}} {
+		b.Run(run.name, func(b *testing.B) {
+			var cpu, peak float64
+			for b.Loop() {
+				c := exec.Command(binary, run.args...)
+				c.Env = []string{"IGNITION_CONFIG_FILE=" + run.config, "IGNITION_KERNEL_CMDLINE_PATH=/dev/null"}
+				for _, kind := range []string{"", "_LOCAL", "_RUNTIME"} {
+					c.Env = append(c.Env, "IGNITION_SYSTEM"+kind+"_CONFIG_DIR="+filepath.Join(dir, "none"))
+				}
+				if out, err := c.CombinedOutput(); err != nil {
+					b.Fatalf("%v\n%s", err, out)
+				}
+				used := c.ProcessState.SysUsage().(*syscall.Rusage)
+				cpu += float64(c.ProcessState.UserTime()+c.ProcessState.SystemTime()) / 1e6
+				peak = max(peak, float64(used.Maxrss)/1024)
+			}
+			b.ReportMetric(cpu/float64(b.N), "cpu-ms/op")
+			b.ReportMetric(peak, "peak-MiB")
+		})
+	}
 }
