@@ -36,13 +36,17 @@ const (
 
 // Read reads a Butane config as a machine gets it: without local files. For another text it tells what that is.
 func Read(raw []byte) (d Document, looks Looks, r report.Report, err error) {
-	doc, err := yaml.Parse(raw)
-	if err != nil {
+	doc, failed := yaml.Parse(raw)
+	if failed != nil {
 		looks = NotYAML
 		if hasVariantLine(raw) {
 			looks = BrokenButane
 		}
-		r, err = machineError(Result{}, syntaxError(err))
+		r, err = machineError(Result{}, syntaxError(failed))
+		var named *yaml.Error
+		if errors.As(failed, &named) {
+			r.Entries[0].Message = named.Unnamed()
+		}
 		return Document{}, looks, r, err
 	}
 	switch {

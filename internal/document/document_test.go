@@ -56,6 +56,9 @@ func TestParse(t *testing.T) {
 			"error at $.variant, line 1 col 10: this is a Butane config of variant openshift, which becomes a MachineConfig: hand it to the machine-config operator, not to a machine\n"},
 		{"wrong types", example + "passwd: {users: [{name: a, password_hash: [hunter2]}]}\nstorage: hunter2\n", refused,
 			"error at $.passwd.users.0.password_hash, line 3 col 43: cannot unmarshal !!seq into a string\nerror at $.storage, line 4 col 10: cannot unmarshal !!str into a mapping\n"},
+		{"password like an alias", example + "passwd: {users: [{name: a, password_hash: *hunter2}]}\n", refused,
+			"error at line 3 col 43: yaml: unknown anchor referenced; look at line 3 col 43: a text that starts with * needs quotes\n"},
+		{"password like an anchor", example + "passwd: &hunter2 [*hunter2]\n", refused, "error at line 3 col 19: yaml: line 3: anchor value contains itself; look at line 3 col 19\n"},
 		{"tab", example + "storage:\n\tfiles: []\n", refused,
 			"error at line 4 col 1: yaml: line 4: found character that cannot start any token; look at line 4 col 1: a tab; YAML is indented with spaces\n"},
 

@@ -22,6 +22,16 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
+// Unnamed is the message without the name of an anchor: a password that starts with * or & and lacks quotes is one.
+func (e *Error) Unnamed() string {
+	before, rest, found := strings.Cut(e.Message, "anchor '")
+	if end := strings.Index(rest, "; look at"); found && end >= 0 {
+		name := strings.LastIndexByte(rest[:end], '\'')
+		return before + "anchor" + rest[name+1:]
+	}
+	return e.Message
+}
+
 // hints say what the library's errors mostly come from. The text before the tab is the end of a message.
 var hints = []string{
 	"start any token\ta text that starts with @, ` or % needs quotes",
@@ -38,6 +48,7 @@ var hints = []string{
 	"found unknown escape character\ta backslash in double quotes is written twice",
 	"did not find expected <document start>\tthe document should end here; is this line indented too little, or are quotes missing?",
 	"did not find expected comment or line break\tthe text after | or > starts on the next line",
+	"referenced\ta text that starts with * needs quotes",
 	"control characters are not allowed\twrite it as an escape in double quotes; a text with many of them is UTF-16 without a byte order mark",
 }
 

@@ -89,7 +89,7 @@ func TestErrors(t *testing.T) {
 		{"escape", `a: "\d"`, "1:5 yaml: found unknown escape character; look at line 1 col 5: a backslash in double quotes is written twice"},
 		{"escape without digits", `a: "\xzz"`, "1:6 yaml: did not find expected hexdecimal number; look at line 1 col 6"},
 		{"half a surrogate pair", `a: "\ud83d"`, "1:10 yaml: found invalid Unicode character escape code; look at line 1 col 10"},
-		{"unknown anchor", "a: *b\n", "1:4 yaml: unknown anchor 'b' referenced; look at line 1 col 4"},
+		{"unknown anchor", "a: *b\n", "1:4 yaml: unknown anchor 'b' referenced; look at line 1 col 4: a text that starts with * needs quotes"},
 		{"node inside of itself", "a: &b\n  c: *b\n", "2:6 yaml: line 2: anchor 'b' value contains itself; look at line 2 col 6"},
 		{"alias bomb", bomb, "6:32 yaml: line 6: the aliases of this document stand for too much (more than 1048576 values); look at line 6 col 32"},
 		{"alias bomb of text", "a: &a \"" + strings.Repeat("x", 1<<24) + "\"\nb: [*a,*a,*a,*a,*a]\n", "2:"},
