@@ -71,6 +71,7 @@ test-vm-all: ## Runs the slow ones too; SOAK=100 repeats those that could race.
 bench: ## Runs the Go benchmarks COUNT (6) times, for `go tool benchstat`, and measures the disks stage in an emulated machine.
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./...
 	VM_BENCH=1 RUN=TestBench TESTFLAGS="-v -timeout=30m" scripts/test-vm
+	NET_BENCH=1 RUN=TestBench TESTFLAGS="-v -timeout=20m" scripts/test-net
 	VM=1 VM_BENCH=1 $(GO) test -count=1 -v -timeout 60m -run TestBootBench ./tests/vm/boot
 
 bench-compare: ## Measures this build against Debian's ignition 2.14, side by side (root, Debian).

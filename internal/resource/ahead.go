@@ -9,17 +9,22 @@ import (
 	"firstboot.dev/ignition/internal/oplog"
 )
 
-// Ahead runs downloads ahead of the operations that need them.
+// longFrom is from how many bytes on a download is a long one.
+const longFrom = 64 << 10
+
+// Ahead runs downloads ahead of the operations that need them. What is still
+// short, or not answered yet, counts half: of many small files most of the time
+// is the server's.
 type Ahead struct {
 	fetcher *Fetcher
 	log     *oplog.Logger
+	ctx     context.Context
 	cancel  context.CancelFunc
-	start   func() // one more worker
-	limit   int
+	limit   int // halves
 
 	mu      sync.Mutex
 	queue   []*Download
-	running int
+	running int // halves
 	done    sync.WaitGroup
 }
 
@@ -30,46 +35,51 @@ type Download struct {
 	open    func() (Sink, error)
 	log     *oplog.Logger
 	ready   chan struct{}
+	halves  int // that it counts
 	info    Info
 	err     error
 }
 
-// Ahead returns a queue that runs at most limit downloads at a time, begun in
-// the order of Add. The record of l gets an entry for each.
+// Ahead returns a queue that begins downloads in the order of Add, each while
+// less than limit run; those with less than 64 KiB so far count half. The record
+// of l gets an entry for each.
 func (f *Fetcher) Ahead(ctx context.Context, l *oplog.Logger, limit int) *Ahead {
 	ctx, cancel := context.WithCancel(ctx)
-	a := &Ahead{fetcher: f, log: l, cancel: cancel, limit: max(limit, 1)}
-	a.start = func() { a.done.Go(func() { a.work(ctx) }) }
-	return a
+	return &Ahead{fetcher: f, log: l, ctx: ctx, cancel: cancel, limit: 2 * max(limit, 1)}
 }
 
-// Add queues a download. open is called when it starts, in a worker, and gives the sink.
+// Add queues a download. open is called when it starts, in a goroutine of its own, and gives the sink.
 func (a *Ahead) Add(r Request, op oplog.Op, open func() (Sink, error)) *Download {
 	d := &Download{request: r, op: op, open: open, log: a.log.Deferred(), ready: make(chan struct{})}
+	d.request.long = func() { a.weigh(d, 2) }
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.queue = append(a.queue, d)
-	if a.running < a.limit {
-		a.running++
-		a.start()
-	}
+	a.begin()
 	return d
 }
 
-// work takes downloads from the queue until it is empty.
-func (a *Ahead) work(ctx context.Context) {
-	for {
-		a.mu.Lock()
-		if len(a.queue) == 0 {
-			a.running--
-			a.mu.Unlock()
-			return
-		}
+// begin starts what may run. It is called with the lock.
+func (a *Ahead) begin() {
+	for len(a.queue) > 0 && a.running < a.limit {
 		d := a.queue[0]
 		a.queue[0], a.queue = nil, a.queue[1:]
-		a.mu.Unlock()
-		a.fetch(ctx, d)
+		d.halves = 1
+		a.running++
+		a.done.Go(func() {
+			a.fetch(a.ctx, d)
+			a.weigh(d, 0)
+		})
 	}
+}
+
+// weigh sets what a download counts.
+func (a *Ahead) weigh(d *Download, halves int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.running += halves - d.halves
+	d.halves = halves
+	a.begin()
 }
 
 func (a *Ahead) fetch(ctx context.Context, d *Download) {

@@ -115,18 +115,66 @@ func TestAheadOrder(t *testing.T) {
 			t.Errorf("%s was asked for %d times", path, k)
 		}
 	}
-	if most > limit || most < 2 {
-		t.Errorf("%d at a time, limit %d", most, limit)
+	if most > 2*limit || most < 2 {
+		t.Errorf("%d short ones at a time, limit %d", most, limit)
 	}
 	// Workers that begin at the same moment may open their sinks in either order.
 	for at, i := range begun {
-		if i > at+limit || at > i+limit {
+		if i > at+2*limit || at > i+2*limit {
 			t.Errorf("begun in the order %v", begun)
 			break
 		}
 	}
 	a.Close()
 	checkRecords(t, record(), n)
+}
+
+// TestAheadLong has downloads that turn out to be long: then no more are begun
+// until less than the limit are left.
+func TestAheadLong(t *testing.T) {
+	const n, limit = 9, 2
+	end := make(chan struct{})
+	s := serve(t, func(w http.ResponseWriter, r *http.Request, _ int) {
+		w.Write(make([]byte, longFrom))
+		w.(http.Flusher).Flush()
+		<-end
+		w.Write(make([]byte, 1000))
+	})
+	f, _ := testFetcher(t)
+	l, _, _ := journal(t)
+	a := f.Ahead(t.Context(), l, limit)
+	defer a.Close()
+	var downloads []*Download
+	for range n {
+		downloads = append(downloads, a.Add(Request{URL: s.URL}, oplog.Op{}, memorySink))
+	}
+	reach := func(running, waiting int) {
+		t.Helper()
+		var r, w int
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			a.mu.Lock()
+			r, w = a.running, len(a.queue)
+			a.mu.Unlock()
+			if r == running && w == waiting {
+				return
+			}
+		}
+		t.Fatalf("%d halves run and %d wait, not %d and %d", r, w, running, waiting)
+	}
+	reach(8, 5) // four begun as short ones, all long
+	end <- struct{}{}
+	reach(6, 5)
+	end <- struct{}{}
+	reach(4, 5)
+	end <- struct{}{}
+	reach(6, 3) // one was left, so two began, and are long by now
+	close(end)
+	for i, d := range downloads {
+		if info, err := d.Wait(l); err != nil || info.Bytes != longFrom+1000 {
+			t.Errorf("%d: %+v, %v", i, info, err)
+		}
+	}
+	reach(0, 0)
 }
 
 // meet waits until the other one is there too.
@@ -202,7 +250,7 @@ func TestAheadClose(t *testing.T) {
 			l, _, _ := journal(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			a := f.Ahead(ctx, l, 2)
+			a := f.Ahead(ctx, l, 1) // two short ones
 			opened := 0
 			var mu sync.Mutex
 			var downloads []*Download

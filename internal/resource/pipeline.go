@@ -44,6 +44,7 @@ type pipeline struct {
 	gzip     bool
 	function string
 	want     []byte
+	long     func() // called from longFrom bytes on, once
 
 	raw    int64 // bytes taken in
 	out    counter
@@ -55,7 +56,7 @@ type pipeline struct {
 }
 
 func newPipeline(r Request, dst Sink) (*pipeline, error) {
-	p := &pipeline{dst: dst}
+	p := &pipeline{dst: dst, long: r.long}
 	switch r.Compression {
 	case "":
 	case "gzip":
@@ -180,6 +181,10 @@ func (p *pipeline) emit(b []byte) error {
 // Write takes raw bytes. Its error is final: a retry would meet it again.
 func (p *pipeline) Write(b []byte) (int, error) {
 	p.raw += int64(len(b))
+	if p.long != nil && p.raw >= longFrom {
+		p.long()
+		p.long = nil
+	}
 	var err error
 	if p.gzip {
 		if p.feed == nil {

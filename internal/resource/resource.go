@@ -76,6 +76,7 @@ type Request struct {
 	Limit       int64  // bytes that Bytes accepts, 0 = 256 MiB
 	Body        []byte // sent with the request, not after a redirect
 	LowPort     bool   // connect from a local port below 1024, another for each attempt
+	long        func() // called once, when the download turns out to be a long one
 }
 
 // RequestFor turns a config's resource into a request; a nil source gives URL "".

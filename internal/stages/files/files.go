@@ -25,7 +25,7 @@ import (
 	"firstboot.dev/ignition/internal/sysroot"
 )
 
-// maxDownloads is how many downloads run at a time.
+// maxDownloads is how many downloads run at a time; short ones count half.
 const maxDownloads = 8
 
 // Input is what the stage works with.

@@ -72,6 +72,8 @@ func TestMachineID(t *testing.T) {
 			} else {
 				r.Disk.Put(t, Root, "etc/machine-id", row.content)
 			}
+			// As image-based systems have it. Without it PID 1 enables every unit that can be.
+			r.Disk.Put(t, Root, "usr/lib/systemd/system-preset/99-default.preset", "disable *\n")
 			unit := quote(t, strings.ReplaceAll(nginx, "nginx-proof", "other-proof"))
 			r.FwCfg = map[string]string{"opt/com.coreos/config": `{"ignition":{"version":"3.4.0"},"systemd":{"units":[
  {"name":"nginx.service","enabled":true,"contents":` + quote(t, nginx) + `},{"name":"off.service","enabled":false,"contents":` + unit + `},{"name":"fstrim.timer","mask":true},

@@ -4,6 +4,7 @@ package guest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,11 +37,12 @@ type Case struct {
 	Root   string                               // shell lines that fill $CASE/sysroot, which has an empty /etc
 	Before string                               // shell lines that make the state to start from
 
-	Config string        // Ignition config
-	Stages []string      // default: defaultStages; []string{} for none
-	Fails  string        // the stage that must fail; "" if all must pass
-	Error  []string      // what the output of the failing stage must contain
-	Within time.Duration // longest time that all stages together may take
+	Config   string        // Ignition config
+	Platform string        // that has the config, if not Config
+	Stages   []string      // default: defaultStages; []string{} for none
+	Fails    string        // the stage that must fail; "" if all must pass
+	Error    []string      // what the output of the failing stage must contain
+	Within   time.Duration // longest time that all stages together may take
 
 	Critical []string                     // parts of CRITICAL lines that may be there although all passed
 	Keep     []string                     // devices whose whole content must be the same after the stages
@@ -92,6 +94,7 @@ func (c Case) run(t *testing.T) {
 		t.Skip("slow: runs with `make test-vm-all`")
 	}
 	e := newEnv(t, c.Disks)
+	e.platform = c.Platform
 	reset(t, e, c.Disks)
 	for _, i := range c.Disks {
 		dirty[i] = true
@@ -253,10 +256,11 @@ func hashAll(t *testing.T, e *env, devices []string) string {
 
 // env is where the shell lines and stages of one case run.
 type env struct {
-	dir   string
-	disks []string
-	vars  map[string]string
-	limit time.Duration // of one call of bash
+	dir      string
+	platform string // "" = file
+	disks    []string
+	vars     map[string]string
+	limit    time.Duration // of one call of bash
 }
 
 func newEnv(t *testing.T, disks []int) *env {
@@ -352,7 +356,7 @@ func (e *env) stage(t *testing.T, name string) StageRun {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), e.limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, ignition, "--platform=file", "--stage="+name, "--root="+e.path("sysroot"), "--log-to-stdout")
+	cmd := exec.CommandContext(ctx, ignition, "--platform="+cmp.Or(e.platform, "file"), "--stage="+name, "--root="+e.path("sysroot"), "--log-to-stdout")
 	cmd.Env = append(e.environ(), "IGNITION_CONFIG_FILE="+e.path("config.ign"))
 	cmd.Dir = e.dir
 	var out bytes.Buffer
