@@ -46,7 +46,7 @@ func describe(raw []byte, looks butane.Looks, ofYAML report.Report) report.Repor
 		case butane.Text:
 			e.Message = "this is a single text, neither JSON, which begins with {, nor Butane YAML, which has the keys variant and version"
 		default:
-			e.Message = "this is neither JSON, which begins with {, nor YAML"
+			e.Message = "this is neither JSON, which begins with {, nor Butane YAML"
 			for _, of := range ofYAML.Entries {
 				e.Message, e.Marker = e.Message+": "+of.Message, of.Marker
 			}

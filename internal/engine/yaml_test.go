@@ -102,7 +102,7 @@ func TestYAMLFailures(t *testing.T) {
 		{"type", "variant: flatcar\nversion: 1.0.0\npasswd:\n  users: hunter2\n", "error at $.passwd.users, line 4 col 10: cannot unmarshal !!str into a list", ""},
 		{"local", strings.Replace(yamlFile, "inline: platform", "local: hunter2", 1), "error at $.storage.files.0.contents.local, line 7 col 16: a machine has no local files to embed; " +
 			"put the text inline, fetch it from a source, or translate the config beforehand with butane --files-dir", ""},
-		{"neither language", "ignition:\n\tversion: 3.4.0\n", "error at line 2 col 1: this is neither JSON, which begins with {, nor YAML: " +
+		{"neither language", "ignition:\n\tversion: 3.4.0\n", "error at line 2 col 1: this is neither JSON, which begins with {, nor Butane YAML: " +
 			"yaml: line 2: found character that cannot start any token; look at line 2 col 1: a tab; YAML is indented with spaces", "config is not valid"},
 		{"bad child", doc("3.4.0", merges("data:,variant:%20flatcar%0Aversion:%201.0.0%0Astorage:%20%7Bfiles:%20%5B%7Bpath:%20hunter%7D%5D%7D"), ""),
 			"error at $.storage.files.0.path, line 3 col 26: path not absolute", "$.ignition.config.merge.0"},

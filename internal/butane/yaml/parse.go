@@ -124,6 +124,7 @@ func (r *resolver) node(from *library.Node) *Node {
 	if from.Anchor != "" {
 		r.known[from] = n
 	}
+	from.Content = nil // a large document is not kept twice
 	return n
 }
 
