@@ -354,7 +354,10 @@ func TestDevice(t *testing.T) {
 			env, _ := environment(t)
 			env.DevDir = "/devices"
 			k := host(set(0, "ignition.config", "{}"))
-			looks := 0
+			looks, wait := 0, short
+			if row.is == nil {
+				wait.device = time.Minute // it does come
+			}
 			all, err := collect(t.Context(), env, func(path string) (device, error) {
 				if path != "/devices/vmbus/hv_kvp" {
 					t.Errorf("path %q", path)
@@ -363,7 +366,7 @@ func TestDevice(t *testing.T) {
 					return nil, row.err
 				}
 				return k, nil
-			}, short)
+			}, wait)
 			if raw, _ := all.config(); string(raw) != row.want || !errors.Is(err, row.is) {
 				t.Errorf("got %q, %v; want %q, %v", raw, err, row.want, row.is)
 			}
