@@ -212,7 +212,12 @@ func (t *translation) validate() {
 
 // has tells whether the document has an object that may be empty.
 func (t *translation) has(at ...any) bool {
-	there, _ := config.Counterpart(&t.out, &t.user, true, path.New("json", at...))
+	there, known := config.Counterpart(&t.out, &t.user, true, path.New("json", at...))
+	for i := known; i < len(at); i++ {
+		if _, isIndex := at[i].(int); isIndex {
+			return false // the entry is generated
+		}
+	}
 	return t.present[whereOf(there)]
 }
 
