@@ -43,6 +43,7 @@ var beyond = []struct{ reason, message string }{
 	{filledIn, "overwrite must be false if source is unspecified"},
 	{filledIn, "link target is required"},
 	{filledIn, "format cannot be empty when path"},
+	{filledIn, "filesystem must specify format if label is specified"},
 	{filledIn, "raid level is required"},
 	{filledIn, "raid devices required"},
 	{filledIn, "disk device is required"},
