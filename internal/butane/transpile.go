@@ -201,6 +201,15 @@ func (t *translation) translate() {
 
 func (t *translation) validate() {
 	r := config.Validate(&t.out, t.dialect.spec(), t.has)
+	if len(t.made) > 0 {
+		// Two entries of the document that sugar makes too became one.
+		own := config.Duplicates(&t.user)
+		for _, e := range own.Entries {
+			if at := snake(whereOf(e.Context)); !t.reports(r, at, e.Message) {
+				t.fail(e.Message, at)
+			}
+		}
+	}
 	for _, e := range r.Entries {
 		kind := report.Warn
 		if e.Kind.IsFatal() {
@@ -208,6 +217,16 @@ func (t *translation) validate() {
 		}
 		t.add(kind, e.Message, t.source(whereOf(e.Context)))
 	}
+}
+
+// reports tells whether a report has an entry about this place in the document.
+func (t *translation) reports(r report.Report, at where, message string) bool {
+	for _, e := range r.Entries {
+		if e.Message == message && t.source(whereOf(e.Context)) == at {
+			return true
+		}
+	}
+	return false
 }
 
 // has tells whether the document has an object that may be empty.

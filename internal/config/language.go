@@ -77,6 +77,9 @@ func Validate(c *Config, v Version, has func(path ...any) bool) report.Report {
 	return r
 }
 
+// Duplicates runs the checks for duplicates alone.
+func Duplicates(c *Config) report.Report { return validateDuplicates(c) }
+
 // Counterpart finds in source the entry that stands at p in merged, a config that source was merged into as
 // parent or as child. known says how many elements of p source has; what follows them is p's own.
 func Counterpart(merged, source *Config, child bool, p path.ContextPath) (there path.ContextPath, known int) {
