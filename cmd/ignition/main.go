@@ -4,8 +4,8 @@
 // several names: called as ignition with flags it runs one stage, as the boot
 // units do; ignition-validate, ignition-apply, ignition-rmcfg and butane are
 // names of it, and `ignition validate`, `ignition apply`, `ignition rmcfg`,
-// `ignition report`, `ignition transpile` and `ignition version` are verbs. This
-// package reads flags and the environment and decides about exit codes; the work
+// `ignition report`, `ignition schema`, `ignition transpile` and `ignition version`
+// are verbs. This package reads flags and the environment and decides about exit codes; the work
 // is done below it.
 package main
 
@@ -43,6 +43,7 @@ var verbs = []struct {
 	{"apply", "apply a config to the root of a container", applyMain},
 	{"report", "show the operations of a run: the slowest, the failed", reportMain},
 	{"rmcfg", "delete the user config from the platform's metadata", rmcfgMain},
+	{"schema", "print a JSON Schema, for editors", schemaMain},
 	{"transpile", "translate Butane YAML to a config", transpileMain},
 	{"validate", "check a config", validateMain},
 	{"version", "print the version", versionMain},

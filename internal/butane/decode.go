@@ -112,15 +112,15 @@ func (d *decoder) field(key string, v reflect.Value, s *config.Shape, narrow map
 		return f, v
 	}
 	t := ownKeys[v.Type()]
-	if t == nil || !d.owns(name) {
+	if t == nil || !d.dialect.owns(name) {
 		return nil, v
 	}
 	f := d.shape(t).Field(name)
 	if f == nil || !f.Known(spec, nil) {
 		return nil, v
 	}
-	if since, ok := narrow["compression"]; ok && spec.Before(since) {
-		return nil, v // where a resource was not yet one of the common kind
+	if d.dialect.wasReference(narrow) {
+		return nil, v
 	}
 	address := v.Addr().Interface()
 	if d.sugar[address] == nil {
@@ -130,16 +130,22 @@ func (d *decoder) field(key string, v reflect.Value, s *config.Shape, narrow map
 }
 
 // owns gates the keys of some variants only.
-func (d *decoder) owns(name string) bool {
+func (d *dialect) owns(name string) bool {
 	switch name {
 	case "bootDevice":
-		return d.dialect.bootDevice
+		return d.bootDevice
 	case "grub":
-		return d.dialect.grub()
+		return d.grub()
 	case "metadata", "openshift":
-		return d.dialect.machineConfig()
+		return d.machineConfig()
 	}
 	return true
+}
+
+// wasReference tells of a place whether a resource there was not yet one of the common kind.
+func (d *dialect) wasReference(narrow map[string]config.Version) bool {
+	since, ok := narrow["compression"]
+	return ok && d.spec().Before(since)
 }
 
 func (d *decoder) value(n *yaml.Node, v reflect.Value, f *config.Field) {

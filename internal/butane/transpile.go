@@ -201,6 +201,15 @@ func (t *translation) translate() {
 
 func (t *translation) validate() {
 	r := config.Validate(&t.out, t.dialect.spec(), t.has)
+	if len(t.made) > 0 {
+		// Two entries of the document that sugar makes too became one.
+		own := config.Duplicates(&t.user)
+		for _, e := range own.Entries {
+			if at := snake(whereOf(e.Context)); !t.reports(r, at, e.Message) {
+				t.fail(e.Message, at)
+			}
+		}
+	}
 	for _, e := range r.Entries {
 		kind := report.Warn
 		if e.Kind.IsFatal() {
@@ -210,9 +219,24 @@ func (t *translation) validate() {
 	}
 }
 
+// reports tells whether a report has an entry about this place in the document.
+func (t *translation) reports(r report.Report, at where, message string) bool {
+	for _, e := range r.Entries {
+		if e.Message == message && t.source(whereOf(e.Context)) == at {
+			return true
+		}
+	}
+	return false
+}
+
 // has tells whether the document has an object that may be empty.
 func (t *translation) has(at ...any) bool {
-	there, _ := config.Counterpart(&t.out, &t.user, true, path.New("json", at...))
+	there, known := config.Counterpart(&t.out, &t.user, true, path.New("json", at...))
+	for i := known; i < len(at); i++ {
+		if _, isIndex := at[i].(int); isIndex {
+			return false // the entry is generated
+		}
+	}
 	return t.present[whereOf(there)]
 }
 

@@ -11,7 +11,7 @@ import (
 // Butane's own keys, in types that stand beside those of package config and bear the same tags. Names are in
 // camel case as there; a document has them in snake case.
 
-// rootKeys belong to the document. That of a variant only are gated in decoder.owns.
+// rootKeys belong to the document. That of a variant only are gated in dialect.owns.
 type rootKeys struct {
 	Variant    string      `json:"variant"`
 	Version    string      `json:"version"`

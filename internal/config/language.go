@@ -77,6 +77,9 @@ func Validate(c *Config, v Version, has func(path ...any) bool) report.Report {
 	return r
 }
 
+// Duplicates runs the checks for duplicates alone.
+func Duplicates(c *Config) report.Report { return validateDuplicates(c) }
+
 // Counterpart finds in source the entry that stands at p in merged, a config that source was merged into as
 // parent or as child. known says how many elements of p source has; what follows them is p's own.
 func Counterpart(merged, source *Config, child bool, p path.ContextPath) (there path.ContextPath, known int) {
@@ -271,3 +274,22 @@ func LabelLimit(format string) (limit int, ok bool) {
 	limit, ok = filesystemLabelLimits[format]
 	return limit, ok
 }
+
+// Type is the Go type of the object.
+func (o *object) Type() reflect.Type { return o.typ }
+
+// Keys lists the fields that version v has, given the Narrow of the place where the object stands.
+func (o *object) Keys(v Version, narrow map[string]Version) (list []*Field) {
+	for i := range o.fields {
+		if o.fields[i].known(v, narrow) {
+			list = append(list, &o.fields[i])
+		}
+	}
+	return list
+}
+
+// Type is the Go type of the value.
+func (f *field) Type() reflect.Type { return f.typ }
+
+// Required tells whether a document in the newest form always has the key.
+func (f *field) Required() bool { return f.required }

@@ -4,13 +4,13 @@ package oplog
 
 import (
 	"bufio"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"math"
 	"sort"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // More operations than drawAll make a drawing that nobody reads: of those only
@@ -306,10 +306,14 @@ func (r row) tip() string {
 	return strings.Join(parts, "\n")
 }
 
+var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&#34;", "'", "&#39;", "\t", "&#x9;", "\n", "&#xA;", "\r", "&#xD;")
+
 // escape makes any text XML. What XML cannot hold is replaced.
 func escape(s string) string {
-	var b strings.Builder
-	// A strings.Builder takes everything.
-	_ = xml.EscapeText(&b, []byte(s))
-	return b.String()
+	return escaper.Replace(strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xfffe || r == 0xffff {
+			return utf8.RuneError
+		}
+		return r
+	}, s))
 }

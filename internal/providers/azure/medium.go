@@ -3,16 +3,14 @@
 package azure
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -164,42 +162,29 @@ func (m *medium) mount(ctx context.Context, device string) (dir string, unmount 
 }
 
 // inEnvironment finds the custom data, base64 text in an element of the OVF
-// environment. No such element is no data. Entities that a document defines by
-// itself are an error to the decoder, so that none can grow.
-func inEnvironment(doc []byte) ([]byte, error) {
-	d := xml.NewDecoder(bytes.NewReader(doc))
-	for {
-		token, err := d.Token()
-		if err == io.EOF {
-			return nil, nil
+// environment. No such element is no data. Errors do not quote the document.
+func inEnvironment(doc []byte) (raw []byte, err error) {
+	var found error
+	inside, err := providers.ScanOVF(string(doc), func(e providers.OVFElement) bool {
+		if e.Path[len(e.Path)-1] != customElement {
+			return true
 		}
-		if err != nil {
-			return nil, errors.New("it is no XML that can be read") // the error may quote the data
+		if e.Children {
+			found = fmt.Errorf("its element %s is no text", customElement)
+		} else if raw, err = base64.StdEncoding.DecodeString(strings.Join(strings.Fields(e.Text), "")); err != nil {
+			found = fmt.Errorf("its element %s is no base64", customElement)
 		}
-		if start, ok := token.(xml.StartElement); ok && start.Name.Local == customElement {
-			return elementData(d)
-		}
+		return false
+	})
+	switch {
+	case found != nil:
+		return nil, found
+	case slices.Contains(inside, customElement):
+		return nil, errors.New("it ends within the custom data")
+	case errors.Is(err, providers.ErrDTD):
+		return nil, providers.ErrDTD
+	case err != nil:
+		return nil, errors.New("it is no XML that can be read")
 	}
-}
-
-func elementData(d *xml.Decoder) ([]byte, error) {
-	var text strings.Builder
-	for {
-		token, err := d.Token()
-		if err != nil {
-			return nil, errors.New("it ends within the custom data")
-		}
-		switch t := token.(type) {
-		case xml.CharData:
-			text.Write(t)
-		case xml.StartElement:
-			return nil, fmt.Errorf("its element %s is no text", customElement)
-		case xml.EndElement:
-			raw, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text.String()), ""))
-			if err != nil {
-				return nil, fmt.Errorf("its element %s is no base64", customElement)
-			}
-			return raw, nil
-		}
-	}
+	return raw, nil
 }
