@@ -35,6 +35,10 @@ type Manager struct {
 	// tools may have left is then put right first: see repair.go.
 	Interrupted bool
 
+	// Finished says that an earlier run on this tree went to its end. What is
+	// as the config says is left alone then.
+	Finished bool
+
 	repaired    bool
 	fresh       map[string]bool // accounts that the cut run's last tool had just made
 	freshGroups map[string]bool // groups likewise
@@ -94,7 +98,7 @@ func (m *Manager) ensureGroup(ctx context.Context, l *oplog.Logger, configPath s
 	}
 	if exists {
 		op.Kind, op.Desc = "modify-group", fmt.Sprintf("modifying group %q", g.Name)
-		return m.run(ctx, l, op, distro.Groupmod, c, g.Name)
+		return m.unless(l, op, func() (bool, error) { return m.sameGroup(g) }, func() error { return m.run(ctx, l, op, distro.Groupmod, c, g.Name) })
 	}
 	c.flag("--system", g.System)
 	op.Kind, op.Desc = "add-group", fmt.Sprintf("adding group %q", g.Name)
@@ -170,7 +174,24 @@ func (m *Manager) account(ctx context.Context, l *oplog.Logger, op oplog.Op, u c
 	if err := m.finishHome(l, u, homes); err != nil {
 		return false, err
 	}
-	return false, m.run(ctx, l, op, distro.Usermod, m.modArgs(u), u.Name)
+	return false, m.unless(l, op, func() (bool, error) { return m.sameUser(u) }, func() error { return m.run(ctx, l, op, distro.Usermod, m.modArgs(u), u.Name) })
+}
+
+// unless does an operation, or on a finished tree only notes it if all is the same already.
+func (m *Manager) unless(l *oplog.Logger, op oplog.Op, same func() (bool, error), do func() error) error {
+	if !m.Finished {
+		return do()
+	}
+	ok, err := same()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return do()
+	}
+	r := l.Start(op)
+	r.Keep()
+	return r.End(nil)
 }
 
 func (m *Manager) deleteUser(ctx context.Context, l *oplog.Logger, op oplog.Op, name string, options ...string) error {
@@ -216,7 +237,7 @@ func (m *Manager) setPassword(ctx context.Context, l *oplog.Logger, op oplog.Op,
 	op.Kind, op.Desc = "set-password", fmt.Sprintf("setting password for %q", u.Name)
 	c := m.command()
 	c.password(hashOrNone(u.PasswordHash))
-	return m.run(ctx, l, op, distro.Usermod, c, u.Name)
+	return m.unless(l, op, func() (bool, error) { return m.samePassword(u) }, func() error { return m.run(ctx, l, op, distro.Usermod, c, u.Name) })
 }
 
 // ownHomes gives directories that the mount stage made in the place of the

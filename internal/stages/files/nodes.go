@@ -42,15 +42,23 @@ func (s *stage) createNodes() error {
 func (s *stage) createNode(log *oplog.Logger, n *node) error {
 	if s.again {
 		// Home directories and removals may have changed what the plan saw.
-		if err := s.lookAgain(n); err != nil {
+		err := s.lookAgain(n)
+		if err == nil {
+			n.kept, err = s.leave(n)
+		}
+		if err != nil {
 			return err
 		}
+	}
+	if n.kept {
+		log.Info("%s %q is as the config says, doing nothing", n.kind(), s.Root.Display(n.path))
+		return nil
 	}
 	s.mark.apply(n)
 	s.label(n.path)
 	switch {
 	case n.dir != nil:
-		return s.createDirectory(n)
+		return s.createDirectory(log, n)
 	case n.file != nil:
 		return s.createFile(log, n)
 	case n.link.Hard != nil && *n.link.Hard:
@@ -80,7 +88,12 @@ func (s *stage) makeParents(p string) error {
 	return err
 }
 
-func (s *stage) createDirectory(n *node) error {
+func (s *stage) createDirectory(log *oplog.Logger, n *node) error {
+	act := log.Activity(oplog.Op{Kind: "make-directory", Desc: fmt.Sprintf("making directory %q", s.Root.Display(n.path)), Path: n.path, ConfigPath: n.entry})
+	return act.End(s.makeDirectory(act, n))
+}
+
+func (s *stage) makeDirectory(act *oplog.Running, n *node) error {
 	if n.present && n.overwrite() || n.ours() && !n.stat.Mode.IsDir() {
 		if err := s.makeRoom(n); err != nil {
 			return err
@@ -89,38 +102,48 @@ func (s *stage) createDirectory(n *node) error {
 	if n.present && !n.stat.Mode.IsDir() {
 		return fmt.Errorf("error creating directory %s: A non-directory already exists and overwrite is false", s.Root.Display(n.path))
 	}
+	made := !n.present
 	if _, err := s.Root.MkdirAll(n.path, directoryMode); err != nil {
 		return err
 	}
 	if _, err := s.openDir(n.path); err != nil { // so that its filesystem is synced
 		return err
 	}
-	if err := s.setOwnerAndMode(n, n.dir.Mode); err != nil {
+	changed, err := s.setOwnerAndMode(n, n.dir.Mode)
+	if err != nil {
 		return fmt.Errorf("error setting directory permissions for %s: %w", s.Root.Display(n.path), err)
+	}
+	if !made && !changed {
+		act.Keep()
 	}
 	return nil
 }
 
 // setOwnerAndMode changes a node that is in place. Nothing is touched without
 // need: a change of owner takes set-id bits away.
-func (s *stage) setOwnerAndMode(n *node, mode *int) error {
+func (s *stage) setOwnerAndMode(n *node, mode *int) (changed bool, err error) {
 	st, err := s.Root.Lstat(n.path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	uid, gid, err := s.ownerOf(n, st.UID, st.GID)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if uid != st.UID || gid != st.GID {
 		if err := s.Root.Lchown(n.path, uid, gid); err != nil {
-			return err
+			return true, err
+		}
+		changed = true
+		if st, err = s.Root.Lstat(n.path); err != nil {
+			return true, err
 		}
 	}
-	if mode == nil {
-		return nil
+	const settable = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
+	if mode == nil || st.Mode&settable == toFileMode(*mode) {
+		return changed, nil
 	}
-	return s.Root.Chmod(n.path, toFileMode(*mode))
+	return true, s.Root.Chmod(n.path, toFileMode(*mode))
 }
 
 // ownerOf gives the owner that a config asks for, or the one given.
@@ -206,6 +229,9 @@ func (s *stage) writeAnew(log *oplog.Logger, n *node) error {
 	mode := fs.FileMode(fileMode)
 	if n.file.Mode != nil {
 		mode = toFileMode(*n.file.Mode)
+	}
+	if s.sameAsTemp(n, mode, uid, gid, w.temp.File()) {
+		return nil // and the temporary file goes
 	}
 	if err := w.setOwnerAndMode(mode, uid, gid); err != nil {
 		return fmt.Errorf("error setting file permissions for %s: %w", shown, err)
@@ -393,8 +419,16 @@ func (s *stage) appendInPlace(log *oplog.Logger, n *node) error {
 	if _, err := s.openDir(path.Dir(n.path)); err != nil {
 		return err
 	}
-	if err := s.setOwnerAndMode(n, n.file.Mode); err != nil {
+	changed, err := s.setOwnerAndMode(n, n.file.Mode)
+	if err != nil {
 		return fmt.Errorf("error setting file permissions for %s: %w", shown, err)
+	}
+	if len(n.fetches) == 0 {
+		act := log.Activity(oplog.Op{Kind: "set-permissions", Desc: fmt.Sprintf("setting owner and mode of %q", shown), Path: n.path, ConfigPath: n.entry})
+		if !changed {
+			act.Keep()
+		}
+		_ = act.End(nil)
 	}
 	return nil
 }

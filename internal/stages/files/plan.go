@@ -28,6 +28,7 @@ type node struct {
 	present bool         // something was at the path before the stage began
 	stat    sysroot.Stat // and what
 	made    bool         // by an earlier run of the stage that was cut
+	kept    bool         // it is as the config says
 	fetches []*fetch     // of a file: contents, then appends
 }
 
@@ -256,7 +257,7 @@ func (p *plan) download(s *stage, ahead *resource.Ahead) {
 	}
 	for _, n := range p.nodes {
 		for i, f := range n.fetches {
-			if !resource.Networked(f.request.URL) || s.Fetcher.IsOffline() {
+			if n.kept || !resource.Networked(f.request.URL) || s.Fetcher.IsOffline() {
 				continue
 			}
 			f.tempDir, f.tempName = s.tempDir(n.path, doomed), tempName(n, i)

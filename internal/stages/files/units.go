@@ -86,6 +86,10 @@ func (s *stage) createUnit(u *config.Unit, entry string) error {
 func (s *stage) writeUnit(log *oplog.Logger, what, p, contents, entry string) error {
 	desc := fmt.Sprintf("%s at %q", what, s.Root.Display(p))
 	r := log.Start(oplog.Op{Desc: desc, Kind: "write-unit", Path: p, ConfigPath: entry})
+	if s.samePlain(p, []byte(contents), fileMode) {
+		r.Keep()
+		return r.End(nil)
+	}
 	r.AddBytes(int64(len(contents)))
 	return r.End(entryError(entry, s.writePlain(p, []byte(contents), fileMode)))
 }
@@ -117,7 +121,12 @@ func (s *stage) mask(name string, mask bool, entry string) error {
 		return s.unmask(name, p, entry)
 	}
 	op := oplog.Op{Desc: fmt.Sprintf("masking unit %q", name), Kind: "mask-unit", Path: p, ConfigPath: entry}
-	return s.Log.Do(op, func(*oplog.Logger) error {
+	r := s.Log.Start(op)
+	return r.End(func() error {
+		if target, err := s.Root.Readlink(p); s.finished && err == nil && target == "/dev/null" {
+			r.Keep()
+			return nil
+		}
 		s.label(p)
 		s.closeDirs()
 		if err := s.Root.RemoveAll(p); err != nil {
@@ -131,7 +140,7 @@ func (s *stage) mask(name string, mask bool, entry string) error {
 			return err
 		}
 		return dir.Symlink("/dev/null", path.Base(p))
-	})
+	}())
 }
 
 func (s *stage) unmask(name, p, entry string) error {
