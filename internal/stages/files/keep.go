@@ -56,6 +56,19 @@ func (s *stage) leave(n *node) (bool, error) {
 	return s.sameLink(n)
 }
 
+func (s *stage) tellKept(log *oplog.Logger, n *node) {
+	shown := s.Root.Display(n.path)
+	switch {
+	case n.link == nil:
+		log.Info("File %s is as the config says already, doing nothing", shown)
+	case n.link.Hard != nil && *n.link.Hard:
+		target, _ := s.Root.Resolve(path.Join("/", deref(n.link.Target))) // it was compared just now
+		log.Info("Hardlink %s to %s already exists, doing nothing", shown, s.Root.Display(target))
+	default:
+		log.Info("Symlink %s to %s already exists, doing nothing", shown, deref(n.link.Target))
+	}
+}
+
 func (s *stage) sameLink(n *node) (bool, error) {
 	if n.stat.Mode.Type() != fs.ModeSymlink {
 		return false, nil

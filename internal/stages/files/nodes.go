@@ -51,7 +51,7 @@ func (s *stage) createNode(log *oplog.Logger, n *node) error {
 		}
 	}
 	if n.kept {
-		log.Info("%s %q is as the config says, doing nothing", n.kind(), s.Root.Display(n.path))
+		s.tellKept(log, n)
 		return nil
 	}
 	s.mark.apply(n)
@@ -517,7 +517,7 @@ func (s *stage) sameSymlink(log *oplog.Logger, n *node, target string) (bool, er
 	if path.Clean(old) != path.Clean(target) {
 		return false, fmt.Errorf("error creating symlink %s: a symlink exists at that path but points to %s, not %s and overwrite is false", shown, old, target)
 	}
-	log.Info("Symlink %s to %s already exists, doing nothing", shown, target)
+	s.tellKept(log, n)
 	return true, nil
 }
 
@@ -543,7 +543,7 @@ func (s *stage) createHardLink(log *oplog.Logger, n *node) error {
 		case st.Dev != n.stat.Dev || st.Ino != n.stat.Ino:
 			return fmt.Errorf("error creating hard link %s: a file already exists at that path but is not the target and overwrite is false", shown)
 		}
-		log.Info("Hardlink %s to %s already exists, doing nothing", shown, s.Root.Display(target))
+		s.tellKept(log, n)
 		return nil
 	}
 	err = log.Do(oplog.Op{Desc: fmt.Sprintf("writing link %q -> %q", shown, s.Root.Display(target)), Kind: "write-link", Path: n.path, ConfigPath: n.entry}, func(*oplog.Logger) error {

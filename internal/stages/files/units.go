@@ -74,7 +74,7 @@ func (s *stage) createUnit(u *config.Unit, entry string) error {
 			return nil
 		}
 		p, err := s.Root.Resolve(at)
-		if err != nil {
+		if err != nil || u.Mask != nil && *u.Mask && s.isMasked(p) {
 			return err
 		}
 		s.label(p)
@@ -123,7 +123,7 @@ func (s *stage) mask(name string, mask bool, entry string) error {
 	op := oplog.Op{Desc: fmt.Sprintf("masking unit %q", name), Kind: "mask-unit", Path: p, ConfigPath: entry}
 	r := s.Log.Start(op)
 	return r.End(func() error {
-		if target, err := s.Root.Readlink(p); s.finished && err == nil && target == "/dev/null" {
+		if s.isMasked(p) {
 			r.Keep()
 			return nil
 		}
@@ -141,6 +141,12 @@ func (s *stage) mask(name string, mask bool, entry string) error {
 		}
 		return dir.Symlink("/dev/null", path.Base(p))
 	}())
+}
+
+// isMasked tells whether a finished tree has the link already.
+func (s *stage) isMasked(p string) bool {
+	target, err := s.Root.Readlink(p)
+	return s.finished && err == nil && target == "/dev/null"
 }
 
 func (s *stage) unmask(name, p, entry string) error {
