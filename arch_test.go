@@ -9,6 +9,7 @@
 package ignition_test
 
 import (
+	"os"
 	"path"
 	"strings"
 	"testing"
@@ -187,5 +188,23 @@ func TestArchitecture(t *testing.T) {
 				t.Errorf("%s\n\twhy the rule: %s", breach, r.reason)
 			}
 		})
+	}
+}
+
+// TestNoForeignSources keeps the sources of other implementations out of what
+// is downloaded for builds and tests.
+func TestNoForeignSources(t *testing.T) {
+	for _, sums := range []string{"go.sum", "tests/servers/go.sum"} {
+		raw, err := os.ReadFile(sums)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(raw)) {
+			for _, module := range []string{"github.com/coreos/ignition", "github.com/coreos/butane", "github.com/flatcar/ignition", "github.com/flatcar/ign-converter"} {
+				if strings.HasPrefix(line, module+" ") || strings.HasPrefix(line, module+"/") {
+					t.Errorf("%s: %s", sums, line)
+				}
+			}
+		}
 	}
 }

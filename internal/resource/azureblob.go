@@ -5,6 +5,7 @@ package resource
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,9 +16,11 @@ import (
 
 const (
 	azureBlobs   = ".blob.core.windows.net"
-	azureVersion = "2021-08-06" // of the interface; bearer tokens need one
-	azureTime    = 15 * time.Second
+	azureVersion = "2021-08-06"     // of the interface; bearer tokens need one
+	azureTime    = 15 * time.Second // until a blob begins to come
 )
+
+var errAzureTime = errors.New("the machine's identity takes too long")
 
 // azureBlob tells whether a URL is a blob that the machine's identity may open:
 // one that is not signed already.
@@ -33,20 +36,29 @@ func fetchAzureBlob(ctx context.Context, f *Fetcher, log Log, r Request, out *pi
 	if id.cloud.Azure == nil || !azureBlob(r.URL) {
 		return false, nil
 	}
-	limited, cancel := context.WithTimeout(ctx, azureTime)
-	defer cancel()
+	limited, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	patience := azureTime
+	if f.total > 0 {
+		patience = min(patience, f.total/2) // the rest is for the other way
+	}
+	limit := time.AfterFunc(patience, func() { cancel(errAzureTime) })
+	defer limit.Stop()
 	bearer, err := token(limited, log, &id.azure, id.cloud.Azure)
 	if errors.Is(err, ErrNoIdentity) {
 		return false, nil
 	}
 	if err == nil {
-		err = f.azureAttempt(limited, log, r, out, bearer)
+		err = f.azureAttempt(limited, log, r, out, bearer, func() { limit.Stop() })
+	}
+	if context.Cause(limited) == errAzureTime {
+		err = fmt.Errorf("no answer within %v", patience)
 	}
 	switch {
 	case err == nil:
 		return true, nil
 	case ctx.Err() != nil:
-		return true, ctx.Err()
+		return true, ended(ctx, err)
 	case out.failed != nil: // of the destination, or of what was to be decompressed
 		return true, out.failed
 	}
@@ -55,14 +67,22 @@ func fetchAzureBlob(ctx context.Context, f *Fetcher, log Log, r Request, out *pi
 	return false, out.restart()
 }
 
-func (f *Fetcher) azureAttempt(ctx context.Context, log Log, r Request, out *pipeline, bearer string) error {
+func (f *Fetcher) azureAttempt(ctx context.Context, log Log, r Request, out *pipeline, bearer string, taking func()) error {
 	own := r
-	own.URL = strings.Replace(r.URL, "http:", "https:", 1) // a token goes over TLS only
+	u, err := url.Parse(r.URL)
+	if err != nil {
+		return errURL
+	}
+	if u.Scheme == "http" { // a token goes over TLS only
+		u.Scheme, u.Host = "https", u.Hostname()
+	}
+	own.URL = u.String()
 	own.Headers = http.Header{"Authorization": {"Bearer " + bearer}, "X-Ms-Version": {azureVersion}}
 	h, err := newHTTPFetch(f, log, own, out)
 	if err != nil {
 		return err
 	}
 	h.showAs(r.URL)
+	h.taking = taking
 	return h.run(ctx)
 }

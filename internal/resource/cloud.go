@@ -73,7 +73,7 @@ type identity struct {
 	home          kept[string]
 
 	mu      sync.Mutex
-	regions map[string]string // of buckets
+	regions map[string]string // of buckets, by partition and name
 }
 
 func (i *identity) awsCredentials(ctx context.Context, log Log) (AWSCredentials, error) {
@@ -106,17 +106,17 @@ func (i *identity) region(ctx context.Context, log Log) string {
 	return r
 }
 
-func (i *identity) bucketRegion(bucket string) string {
+func (i *identity) bucketRegion(o s3Object) string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.regions[bucket]
+	return i.regions[o.partition+":"+o.bucket]
 }
 
-func (i *identity) setBucketRegion(bucket, region string) {
+func (i *identity) setBucketRegion(o s3Object, region string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.regions == nil {
 		i.regions = map[string]string{}
 	}
-	i.regions[bucket] = region
+	i.regions[o.partition+":"+o.bucket] = region
 }

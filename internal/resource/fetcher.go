@@ -39,6 +39,7 @@ type Options struct {
 
 	idle     time.Duration // tests make the limits short
 	progress time.Duration
+	packet   time.Duration // of TFTP, before it is sent again
 	sleep    func(ctx context.Context, d time.Duration) error
 }
 
@@ -76,6 +77,9 @@ func New(o Options) *Fetcher {
 	}
 	if o.progress == 0 {
 		o.progress = progressEvery
+	}
+	if o.packet == 0 {
+		o.packet = tftpTimeout
 	}
 	if o.sleep == nil {
 		o.sleep = sleep
@@ -232,6 +236,11 @@ func (f *Fetcher) To(ctx context.Context, log Log, r Request, dst Sink) (Info, e
 		return Info{}, err
 	}
 	defer out.abort()
+	if f.total > 0 { // for all requests that the resource takes
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, f.total, errTotal)
+		defer cancel()
+	}
 	if err := s.fetch(ctx, f, log, r, out); err != nil {
 		return Info{}, err
 	}
@@ -239,6 +248,17 @@ func (f *Fetcher) To(ctx context.Context, log Log, r Request, dst Sink) (Info, e
 		return Info{}, nil // an empty source is not verified
 	}
 	return out.finish(log)
+}
+
+// errTotal is why a context ended that bounds a whole fetch.
+var errTotal = fmt.Errorf("%w", context.DeadlineExceeded)
+
+// ended is the error of a fetch whose context is done; last is what its last try met.
+func ended(ctx context.Context, last error) error {
+	if context.Cause(ctx) == errTotal {
+		return &timeoutError{last}
+	}
+	return ctx.Err()
 }
 
 var errTooLarge = errors.New("the resource is larger")

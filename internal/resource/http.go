@@ -45,17 +45,11 @@ func fetchHTTP(ctx context.Context, f *Fetcher, log Log, r Request, out *pipelin
 
 func (h *httpFetch) run(ctx context.Context) error {
 	log := h.log
-	total := ctx
-	if h.total > 0 {
-		var cancel context.CancelFunc
-		total, cancel = context.WithTimeout(ctx, h.total)
-		defer cancel()
-	}
 	failures := 0 // in a row
 	for n := 1; ; n++ {
 		log.Info("%s %s: attempt #%d", h.method, h.shown, n)
 		had := h.out.raw
-		err := h.attempt(total)
+		err := h.attempt(ctx)
 		if err == nil {
 			return nil
 		}
@@ -63,7 +57,7 @@ func (h *httpFetch) run(ctx context.Context) error {
 		if !errors.As(err, &again) {
 			return err
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && context.Cause(ctx) != errTotal {
 			return ctx.Err()
 		}
 		if !again.said {
@@ -73,15 +67,12 @@ func (h *httpFetch) run(ctx context.Context) error {
 			failures = 0 // a download that is cut again and again gets on all the same
 		}
 		failures++
-		if total.Err() == nil {
+		if ctx.Err() == nil {
 			h.warnOfClock(again.err)
-			_ = h.shared.opts.sleep(total, pause(failures, again.after))
+			_ = h.shared.opts.sleep(ctx, pause(failures, again.after))
 		}
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case total.Err() != nil:
-			return &timeoutError{again.err}
+		if ctx.Err() != nil {
+			return ended(ctx, again.err)
 		}
 	}
 }
@@ -122,8 +113,8 @@ type httpFetch struct {
 
 	prepare  func(*http.Request) error // the last touch to the first request of an attempt, may be nil
 	stay     bool                      // redirects are answers
-	answered http.Header               // of the last answer
 	keepBody bool                      // what the server says of a refusal is kept
+	taking   func()                    // called when a body begins, may be nil
 }
 
 // showAs has log lines name the resource by another URL than the one that is asked.
@@ -165,16 +156,20 @@ func (h *httpFetch) attempt(ctx context.Context) error {
 	}
 	defer a.drop()
 	h.log.Info("%s result: %s", h.method, http.StatusText(a.StatusCode))
-	h.answered = a.Header
 	if err := h.status(a.Response); err != nil {
 		var status *StatusError
 		if errors.As(err, &status) {
 			status.header = a.Header
 			if h.keepBody {
+				t := time.AfterFunc(h.shared.opts.idle, func() { a.cancel(errIdle) })
 				status.body, _ = io.ReadAll(io.LimitReader(a.Body, keptBody))
+				t.Stop()
 			}
 		}
 		return err
+	}
+	if h.taking != nil {
+		h.taking()
 	}
 	return h.body(a)
 }
@@ -263,15 +258,19 @@ func (h *httpFetch) body(a *answer) error {
 	watched.timer = time.AfterFunc(h.shared.opts.idle, func() { a.cancel(errIdle) })
 	defer watched.timer.Stop()
 	err := h.out.copy(watched)
+	over := context.Cause(a.Request.Context())
 	switch {
 	case h.out.failed != nil:
 		return h.out.failed
-	case err == nil && h.length >= 0 && h.out.raw != h.length:
+	case err != nil:
+	case h.length >= 0 && h.out.raw != h.length:
 		err = io.ErrUnexpectedEOF // a range that ends early
-	case err == nil:
+	case h.length < 0 && over != nil:
+		err = over // a server may end a body in good order when we hang up
+	default:
 		return nil
 	}
-	if context.Cause(a.Request.Context()) == errIdle {
+	if over == errIdle {
 		err = fmt.Errorf("no data for %v", h.shared.opts.idle)
 	}
 	return &retryable{err: fmt.Errorf("reading the body after %d bytes: %w", h.out.raw, err)}

@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	largestManifest = 4 << 20
-	titleAnnotation = "org.opencontainers.image.title"
+	largestManifest  = 4 << 20
+	titleAnnotation  = "org.opencontainers.image.title"
+	unpackAnnotation = "io.deis.oras.content.unpack" // "true" = the title is a folder's
 
 	ociIndex       = "application/vnd.oci.image.index.v1+json"
 	ociManifest    = "application/vnd.oci.image.manifest.v1+json"
@@ -210,7 +211,7 @@ func (o *ociFetch) ask(ctx context.Context, at string, header http.Header, pipe 
 		}
 		out.abort()
 		var status *StatusError
-		if !errors.As(err, &status) {
+		if !errors.As(err, &status) || errors.Is(err, ErrTimeout) {
 			return err
 		}
 		if status.Code != http.StatusUnauthorized || !first {

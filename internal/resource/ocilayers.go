@@ -25,10 +25,10 @@ func (o *ociFetch) fromLayers(ctx context.Context, layers []descriptor, out *pip
 	for i := len(layers) - 1; i >= 0; i-- {
 		l := layers[i]
 		switch {
+		case !strings.Contains(l.MediaType, "tar"), l.Annotations[titleAnnotation] != "" && l.Annotations[unpackAnnotation] != "true":
+			continue // a file of its own, with another title
 		case strings.Contains(l.MediaType, "zstd"):
 			return fmt.Errorf("%w: layer %s is compressed with zstd, which this program does not read; push it with gzip", ErrFailed, l.Digest)
-		case !strings.Contains(l.MediaType, "tar"):
-			continue // a file of its own, with another title
 		}
 		p := &picker{path: o.ref.path, zipped: strings.HasSuffix(l.MediaType, "gzip"), out: out}
 		err := o.blob(ctx, l, p)

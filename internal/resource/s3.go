@@ -26,7 +26,7 @@ var errARN = errors.New("invalid S3 ARN format")
 
 // s3Object is what an s3: or arn: URL names.
 type s3Object struct {
-	partition    string
+	partition    string // of an ARN
 	bucket       string // or the whole ARN of the access point
 	key, version string
 	region       string // of an access point
@@ -41,7 +41,7 @@ func parseS3(raw string) (s3Object, error) {
 	if err != nil {
 		return s3Object{}, errURL
 	}
-	o := s3Object{partition: "aws", version: u.Query().Get("versionId")}
+	o := s3Object{version: u.Query().Get("versionId")}
 	if u.Scheme == "s3" {
 		o.bucket, o.key = u.Host, strings.TrimLeft(u.Path, "/")
 		if o.bucket == "" || o.key == "" {
@@ -64,7 +64,7 @@ func parseS3(raw string) (s3Object, error) {
 		return o, nil
 	}
 	name, key, ok := strings.Cut(rest, "/object/")
-	if !ok || name == "" || key == "" || strings.Contains(name, "/") || f[3] == "" || f[4] == "" {
+	if !ok || name == "" || key == "" || strings.Contains(name, "/") || !validRegion(f[3]) || f[4] == "" {
 		return s3Object{}, errARN
 	}
 	o.region, o.accessPoint, o.key = f[3], name+"-"+f[4], key
@@ -72,7 +72,23 @@ func parseS3(raw string) (s3Object, error) {
 	return o, nil
 }
 
-// hint is the region that is asked first.
+// inPartition gives a region if it is one of the ARN's partition: the name of a
+// bucket may be another's in another partition.
+func (o s3Object) inPartition(region string) string {
+	partition := "aws"
+	switch {
+	case strings.HasPrefix(region, "cn-"):
+		partition = "aws-cn"
+	case strings.HasPrefix(region, "us-gov-"):
+		partition = "aws-us-gov"
+	}
+	if o.partition != "" && o.partition != partition {
+		return ""
+	}
+	return region
+}
+
+// hint is the region that an ARN's partition asks first.
 func (o s3Object) hint() string {
 	switch o.partition {
 	case "aws-cn":
@@ -132,11 +148,11 @@ func fetchS3(ctx context.Context, f *Fetcher, log Log, r Request, out *pipeline)
 		return err
 	}
 	id := &f.shared.identity
-	creds, noRole := id.awsCredentials(ctx, log)
+	_, noRole := id.awsCredentials(ctx, log)
 	if noRole != nil && !errors.Is(noRole, ErrNoIdentity) {
 		return fmt.Errorf("error fetching object %q from bucket %q: %w", o.key, o.bucket, noRole)
 	}
-	err = o.fetch(ctx, f, log, r, out, creds)
+	err = o.fetch(ctx, f, log, r, out, noRole == nil)
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return err
@@ -148,11 +164,11 @@ func fetchS3(ctx context.Context, f *Fetcher, log Log, r Request, out *pipeline)
 
 // fetch asks in the region where the bucket is thought to be. The answer of
 // another region names the right one.
-func (o s3Object) fetch(ctx context.Context, f *Fetcher, log Log, r Request, out *pipeline, creds AWSCredentials) error {
+func (o s3Object) fetch(ctx context.Context, f *Fetcher, log Log, r Request, out *pipeline, signed bool) error {
 	id := &f.shared.identity
 	region := o.region
 	for _, guess := range []func() string{
-		func() string { return id.bucketRegion(o.bucket) }, o.hint, func() string { return id.region(ctx, log) },
+		func() string { return id.bucketRegion(o) }, func() string { return o.inPartition(id.region(ctx, log)) }, o.hint,
 	} {
 		if region == "" {
 			region = guess()
@@ -162,16 +178,16 @@ func (o s3Object) fetch(ctx context.Context, f *Fetcher, log Log, r Request, out
 		region = defaultRegion
 	}
 	for changes := 0; ; changes++ {
-		err := o.fetchIn(ctx, f, log, r, out, creds, region)
+		err := o.fetchIn(ctx, f, log, r, out, signed, region)
 		var status *StatusError
-		if !errors.As(err, &status) {
+		if !errors.As(err, &status) || errors.Is(err, ErrTimeout) {
 			return err
 		}
 		right := status.header.Get(regionHeader)
 		if right != "" && right != region && o.region == "" && changes < regionChanges && validRegion(right) {
 			log.Debug("bucket %q is in region %q", o.bucket, right)
 			region = right
-			id.setBucketRegion(o.bucket, right)
+			id.setBucketRegion(o, right)
 			continue
 		}
 		return s3Error(o, status)
@@ -196,7 +212,7 @@ func s3Error(o s3Object, status *StatusError) error {
 	return fmt.Errorf("%w (%d %s)", status, status.Code, code)
 }
 
-func (o s3Object) fetchIn(ctx context.Context, f *Fetcher, log Log, r Request, out *pipeline, creds AWSCredentials, region string) error {
+func (o s3Object) fetchIn(ctx context.Context, f *Fetcher, log Log, r Request, out *pipeline, signed bool, region string) error {
 	at := o.endpoint(region)
 	own := r
 	own.URL, own.Headers = at.String(), nil
@@ -207,8 +223,14 @@ func (o s3Object) fetchIn(ctx context.Context, f *Fetcher, log Log, r Request, o
 	h.url = at // parsing again would forget how the path is escaped
 	h.showAs(r.URL)
 	h.stay, h.keepBody = true, true
-	if creds.AccessKeyID != "" {
-		h.prepare = func(req *http.Request) error { return signS3(ctx, req, creds, region, time.Now()) }
+	if signed {
+		h.prepare = func(req *http.Request) error {
+			creds, err := f.shared.identity.awsCredentials(ctx, log)
+			if err != nil {
+				return err
+			}
+			return signS3(ctx, req, creds, region, time.Now())
+		}
 	}
 	return h.run(ctx)
 }

@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
+	"unicode"
 
 	"firstboot.dev/ignition/internal/config"
 	"github.com/pin/tftp/v3"
@@ -43,22 +46,16 @@ func fetchTFTP(ctx context.Context, f *Fetcher, log Log, r Request, out *pipelin
 	if u.Hostname() == "" || len(u.Path) < 2 {
 		return fmt.Errorf("%w: a TFTP URL is tftp://HOST[:PORT]/FILE", ErrFailed)
 	}
-	total := ctx
-	if f.total > 0 {
-		var cancel context.CancelFunc
-		total, cancel = context.WithTimeout(ctx, f.total)
-		defer cancel()
-	}
-	t := tftpFetch{url: u, out: out, options: true}
+	t := tftpFetch{url: u, out: out, options: true, timeout: f.shared.opts.packet}
 	shown := config.RedactURL(r.URL)
 	for n := 1; ; n++ {
 		log.Info("GET %s: attempt #%d", shown, n)
-		err := t.attempt(total)
+		err := t.attempt(ctx)
 		if err == nil {
 			log.Info("GET result: OK")
 			return nil
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && context.Cause(ctx) != errTotal {
 			return ctx.Err()
 		}
 		log.Info("GET error: %v", err)
@@ -72,14 +69,11 @@ func fetchTFTP(ctx context.Context, f *Fetcher, log Log, r Request, out *pipelin
 			// A server that is older than options may be silent about them.
 			t.options = !t.options || out.raw > 0
 		}
-		if total.Err() == nil {
-			_ = f.shared.opts.sleep(total, pause(n, 0))
+		if ctx.Err() == nil {
+			_ = f.shared.opts.sleep(ctx, pause(n, 0))
 		}
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case total.Err() != nil:
-			return &timeoutError{err}
+		if ctx.Err() != nil {
+			return ended(ctx, err)
 		}
 		if out.raw > 0 {
 			if err := out.restart(); err != nil {
@@ -93,6 +87,7 @@ type tftpFetch struct {
 	url     *url.URL
 	out     *pipeline
 	options bool // ask for larger blocks and for the size
+	timeout time.Duration
 }
 
 func (t *tftpFetch) attempt(ctx context.Context) error {
@@ -112,19 +107,21 @@ func (t *tftpFetch) attempt(ctx context.Context) error {
 	return err
 }
 
-// from takes the file from one address. The library knows no context: what it
-// writes to refuses when it is over, and its time-outs end it where nothing comes.
+// from takes the file from one address. The library knows no context: when that
+// is over, what it writes to is closed, and its own time-outs end it.
 func (t *tftpFetch) from(ctx context.Context, addr string) error {
 	c, err := tftp.NewClient(addr)
 	if err != nil {
 		return err
 	}
-	c.SetTimeout(tftpTimeout)
+	c.SetTimeout(t.timeout)
 	c.SetRetries(tftpRetries)
+	c.SetBackoff(func(int) time.Duration { return rand.N(t.timeout / 5) })
 	if t.options {
 		c.SetBlockSize(tftpBlock)
 		c.RequestTSize(true)
 	}
+	to := &gate{to: t.out}
 	done := make(chan error, 1)
 	go func() {
 		// The leading slash is part of the name.
@@ -135,37 +132,76 @@ func (t *tftpFetch) from(ctx context.Context, addr string) error {
 		}
 		size := int64(-1)
 		if s, ok := transfer.(tftp.IncomingTransfer); ok {
-			if n, known := s.Size(); known {
+			// 0 is also what is asked with, where the server knows no options.
+			if n, known := s.Size(); known && n > 0 {
 				size = n
 			}
 		}
-		if err := t.out.expect(size); err != nil {
-			done <- err
-			return
-		}
-		n, err := transfer.WriteTo(whileRunning{ctx, t.out})
+		to.expect(size)
+		n, err := transfer.WriteTo(to)
 		if err == nil && size >= 0 && n != size {
 			err = fmt.Errorf("%w: %d of %d bytes", io.ErrUnexpectedEOF, n, size)
 		}
 		done <- err
 	}()
-	err = <-done
-	if err != nil && strings.HasPrefix(err.Error(), "code: ") {
-		code, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "code: "), ",")
-		return &tftpError{err.Error(), code}
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		to.close()
+		return ctx.Err()
 	}
-	return err
+	return serverError(err)
 }
 
-// whileRunning writes until a context is done.
-type whileRunning struct {
-	ctx context.Context
-	to  io.Writer
+// serverError gives the type to what the library has as text: code: N, message: TEXT.
+func serverError(err error) error {
+	if err == nil || !strings.HasPrefix(err.Error(), "code: ") {
+		return err
+	}
+	text, _, _ := strings.Cut(err.Error(), "\x00")
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	code, _, _ := strings.Cut(strings.TrimPrefix(text, "code: "), ",")
+	return &tftpError{text, code}
 }
 
-func (w whileRunning) Write(b []byte) (int, error) {
-	if err := w.ctx.Err(); err != nil {
-		return 0, err
+var errGate = errors.New("the fetch is over")
+
+// gate hands on to a pipeline until it is closed.
+type gate struct {
+	mu     sync.Mutex
+	to     *pipeline
+	closed bool
+}
+
+func (g *gate) Write(b []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.closed:
+		return 0, errGate
+	case g.to.failed != nil:
+		return 0, g.to.failed
 	}
-	return w.to.Write(b)
+	return g.to.Write(b)
+}
+
+// expect is told the size. If that is too much, writes fail.
+func (g *gate) expect(size int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		g.to.failed = g.to.expect(size)
+	}
+}
+
+// close returns when no write is under way and none will come.
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
 }

@@ -39,7 +39,7 @@ func sha(b []byte) string { return fmt.Sprintf("sha512-%x", sha512.Sum512(b)) }
 // certificate writes certificate and key of a server for nginx and its like.
 func (w *world) certificate(names ...string) (cert, key string) {
 	w.t.Helper()
-	c := w.ca.Issue(w.t, time.Time{}, names...)
+	c := w.ca.Issue(w.t, w.begins, names...)
 	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
 	w.must(err)
 	return w.write("server.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}))),
@@ -128,6 +128,27 @@ func TestNginx(t *testing.T) {
 	}
 	if len(connections) > 10 {
 		t.Errorf("%d connections for %d requests", len(connections), n+2)
+	}
+}
+
+// TestCertificateLater: a certificate that is not yet valid is one that a clock
+// may make good, so the fetch waits for it and says so.
+func TestCertificateLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.name("web.example")
+	w.write("www/a", "a")
+	const late = 15 * time.Second
+	w.begins = time.Now().Add(late).Truncate(time.Second)
+	w.nginx("web.example")
+	r := w.provision(`{"ignition":{"version":"3.4.0"},` + files(source("https://web.example/a", []byte("a"))) + `}`)
+	r.want(t)
+	if time.Now().Before(w.begins) || r.wall > late+20*time.Second || strings.Count(r.log, "GET https://web.example/a: attempt #") < 3 {
+		t.Errorf("after %v:\n%s", r.wall, r.log)
+	}
+	word := "the server's certificate is valid from " + w.begins.UTC().Format(time.RFC3339) + " on, but this machine's clock says "
+	if strings.Count(r.log, word) != 1 {
+		t.Errorf("no word about the clock, or too many:\n%s", r.log)
 	}
 }
 

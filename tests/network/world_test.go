@@ -68,6 +68,7 @@ type world struct {
 	server, machine string // namespaces
 	hosts, resolv   string // the machine's files
 	ca              *certs.Authority
+	begins          time.Time // of servers' certificates; zero = yesterday
 }
 
 // newWorld makes the namespaces. The cable is plugged in.

@@ -152,3 +152,9 @@ tool (
 	github.com/poseidon/matchbox/cmd/matchbox
 	github.com/versity/versitygw/cmd/versitygw
 )
+
+// matchbox is built without the sources of other implementations.
+replace (
+	github.com/coreos/butane => ./testdata/standins/butane
+	github.com/coreos/ignition/v2 => ./testdata/standins/ignition
+)

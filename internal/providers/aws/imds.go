@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -73,6 +74,8 @@ func (m *metadata) credentials(ctx context.Context, log resource.Log) (resource.
 	switch {
 	case errors.Is(err, resource.ErrNotFound):
 		return none, fmt.Errorf("no EC2 IMDS role: %w", resource.ErrNoIdentity)
+	case providers.StatusOf(err) == http.StatusForbidden: // turned off
+		return none, fmt.Errorf("no EC2 IMDS role: %w (%v)", resource.ErrNoIdentity, err)
 	case err != nil:
 		return none, fmt.Errorf("no EC2 IMDS role: %w", err)
 	}

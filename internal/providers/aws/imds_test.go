@@ -3,6 +3,7 @@
 package aws
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"firstboot.dev/ignition/internal/resource"
 	"firstboot.dev/ignition/tests/imds"
 )
 
@@ -118,6 +120,16 @@ func TestCredentialsFail(t *testing.T) {
 				t.Errorf("a secret in %v or %q", err, log)
 			}
 		})
+	}
+}
+
+// TestCredentialsTurnedOff: without a metadata service there is no identity, so
+// that public objects can still be fetched.
+func TestCredentialsTurnedOff(t *testing.T) {
+	url, _ := serve(t, imds.Options{Role: "web", TokenStatus: 403})
+	env, log := newEnv(url)
+	if _, err := Cloud(env).AWS(t.Context(), log); !errors.Is(err, resource.ErrNoIdentity) || !strings.Contains(err.Error(), "no EC2 IMDS role: ") {
+		t.Errorf("error %v", err)
 	}
 }
 

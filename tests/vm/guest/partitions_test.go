@@ -234,7 +234,7 @@ mkfs.ext4 -q "${D0}1"; mkdir "$CASE/m"; mount -o ro "${D0}1" "$CASE/m"`,
 	{
 		Name:   "a device whose name ends in a digit",
 		Disks:  []int{0},
-		Before: `losetup -P /dev/loop5 "$D0"; udevadm settle`,
+		Before: `modprobe loop; udevadm settle; losetup -P /dev/loop5 "$D0"; udevadm settle`,
 		Config: partitionedOn("/dev/loop5", "", `{"number": 1, "label": "one", "sizeMiB": 10}`, `{"number": 2, "label": "two"}`),
 		Stages: disksOnly,
 		After:  showTable + `table /dev/loop5; mkfs.ext4 -q /dev/loop5p1`,
@@ -244,7 +244,7 @@ mkfs.ext4 -q "${D0}1"; mkdir "$CASE/m"; mount -o ro "${D0}1" "$CASE/m"`,
 	{
 		Name:  "a device whose name ends in a digit, with a mounted partition",
 		Disks: []int{0},
-		Before: `losetup -P /dev/loop5 "$D0"; udevadm settle; sgdisk -n 1:1M:+10M -c 1:one -n 2:11M:+10M /dev/loop5; udevadm settle
+		Before: `modprobe loop; udevadm settle; losetup -P /dev/loop5 "$D0"; udevadm settle; sgdisk -n 1:1M:+10M -c 1:one -n 2:11M:+10M /dev/loop5; udevadm settle
 mkfs.ext4 -q /dev/loop5p1; mkdir "$CASE/m"; mount -o ro /dev/loop5p1 "$CASE/m"`,
 		Config: partitionedOn("/dev/loop5", "", `{"number": 2, "shouldExist": false, "wipePartitionEntry": true}`, `{"number": 3, "label": "three", "sizeMiB": 5}`),
 		Stages: disksOnly,
