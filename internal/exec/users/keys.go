@@ -19,9 +19,8 @@ import (
 
 // addKeys writes the user's ssh keys as the user.
 func (m *Manager) addKeys(l *oplog.Logger, op oplog.Op, u config.User) error {
-	op.Kind, op.Desc = "add-keys", fmt.Sprintf("adding ssh keys to user %q", u.Name)
 	var file string
-	r := l.Start(op)
+	r := l.Start(userOp("add-keys", op))
 	err := r.End(func() error {
 		a, err := NewDB(m.Root).User(u.Name)
 		if err != nil {

@@ -70,14 +70,12 @@ func (m *Manager) ensureGroup(ctx context.Context, l *oplog.Logger, configPath s
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	op := oplog.Op{Path: g.Name, ConfigPath: configPath}
 	c := m.command()
 	if isFalse(g.ShouldExist) {
 		if !exists {
 			return nil
 		}
-		op.Kind, op.Desc = "delete-group", fmt.Sprintf("deleting group %q", g.Name)
-		if err := m.run(ctx, l, op, distro.Groupdel, c, g.Name); err != nil {
+		if err := m.run(ctx, l, groupOp("delete-group", g.Name, configPath), distro.Groupdel, c, g.Name); err != nil {
 			return fmt.Errorf("failed to delete group %q: %w", g.Name, err)
 		}
 		return nil
@@ -85,7 +83,7 @@ func (m *Manager) ensureGroup(ctx context.Context, l *oplog.Logger, configPath s
 	if exists {
 		half, err := m.halfMadeGroup(g.Name)
 		if err == nil && half {
-			err = m.run(ctx, l, oplog.Op{Kind: "delete-group", Desc: fmt.Sprintf("deleting group %q", g.Name), Path: g.Name, ConfigPath: configPath}, distro.Groupdel, m.command(), g.Name)
+			err = m.run(ctx, l, groupOp("delete-group", g.Name, configPath), distro.Groupdel, m.command(), g.Name)
 		}
 		if err != nil {
 			return err
@@ -97,12 +95,27 @@ func (m *Manager) ensureGroup(ctx context.Context, l *oplog.Logger, configPath s
 		c.password(h)
 	}
 	if exists {
-		op.Kind, op.Desc = "modify-group", fmt.Sprintf("modifying group %q", g.Name)
+		op := groupOp("modify-group", g.Name, configPath)
 		return m.unless(l, op, func() (bool, error) { return m.sameGroup(g) }, func() error { return m.run(ctx, l, op, distro.Groupmod, c, g.Name) })
 	}
 	c.flag("--system", g.System)
-	op.Kind, op.Desc = "add-group", fmt.Sprintf("adding group %q", g.Name)
-	return m.run(ctx, l, op, distro.Groupadd, c, g.Name)
+	return m.run(ctx, l, groupOp("add-group", g.Name, configPath), distro.Groupadd, c, g.Name)
+}
+
+// groupOp describes an operation on a group.
+func groupOp(kind, name, configPath string) oplog.Op {
+	verb := map[string]string{"delete-group": "deleting", "modify-group": "modifying", "add-group": "adding"}[kind]
+	return oplog.Op{Kind: kind, Desc: fmt.Sprintf("%s group %q", verb, name), Path: name, ConfigPath: configPath}
+}
+
+// userOp completes the description of an operation on the user in Path.
+func userOp(kind string, op oplog.Op) oplog.Op {
+	format := map[string]string{
+		"delete-user": "deleting user %q", "ensure-user": "creating or modifying user %q",
+		"set-password": "setting password for %q", "add-keys": "adding ssh keys to user %q",
+	}[kind]
+	op.Kind, op.Desc = kind, fmt.Sprintf(format, op.Path)
+	return op
 }
 
 // EnsureUser makes one entry true. homes are directories that the mount stage
@@ -167,7 +180,7 @@ func (m *Manager) account(ctx context.Context, l *oplog.Logger, op oplog.Op, u c
 			return false, err
 		}
 	}
-	op.Kind, op.Desc = "ensure-user", fmt.Sprintf("creating or modifying user %q", u.Name)
+	op = userOp("ensure-user", op)
 	if !exists {
 		return false, m.run(ctx, l, op, distro.Useradd, m.addArgs(u), u.Name)
 	}
@@ -195,7 +208,7 @@ func (m *Manager) unless(l *oplog.Logger, op oplog.Op, same func() (bool, error)
 }
 
 func (m *Manager) deleteUser(ctx context.Context, l *oplog.Logger, op oplog.Op, name string, options ...string) error {
-	op.Kind, op.Desc = "delete-user", fmt.Sprintf("deleting user %q", name)
+	op = userOp("delete-user", op)
 	c := &command{args: append(options, "--root", m.Root.Path())}
 	if err := m.run(ctx, l, op, distro.Userdel, c, name); err != nil {
 		return fmt.Errorf("failed to delete user %q: %w", name, err)
@@ -234,7 +247,7 @@ func (m *Manager) modArgs(u config.User) *command {
 
 // setPassword sets it once more: useradd on some systems does not take "*".
 func (m *Manager) setPassword(ctx context.Context, l *oplog.Logger, op oplog.Op, u config.User) error {
-	op.Kind, op.Desc = "set-password", fmt.Sprintf("setting password for %q", u.Name)
+	op = userOp("set-password", op)
 	c := m.command()
 	c.password(hashOrNone(u.PasswordHash))
 	return m.unless(l, op, func() (bool, error) { return m.samePassword(u) }, func() error { return m.run(ctx, l, op, distro.Usermod, c, u.Name) })

@@ -120,6 +120,20 @@ func (s *stage) sameFile(n *node) (bool, error) {
 	return s.sameContents(n.path, n.fetches, 0)
 }
 
+// mayBeSame tells of a file on a finished tree that only the network knows to
+// be as the config says: it is compared when it has come.
+func (s *stage) mayBeSame(n *node) bool {
+	if !s.finished || !n.stat.Mode.IsRegular() {
+		return false
+	}
+	for _, f := range n.fetches {
+		if resource.Networked(f.request.URL) {
+			return !(len(n.fetches) == 1 && f.request.Hash != "")
+		}
+	}
+	return false
+}
+
 // hasAppended tells whether a file ends with all that is to be appended to it.
 func (s *stage) hasAppended(n *node) (bool, error) {
 	if len(n.fetches) == 0 {

@@ -43,6 +43,11 @@ type fetch struct {
 	tempName string
 }
 
+// isLastOf tells whether the file is whole with this.
+func (f *fetch) isLastOf(n *node) bool {
+	return len(n.fetches) == 0 || f == n.fetches[len(n.fetches)-1]
+}
+
 // plan is what the stage will do to the tree. Accounts and units need no plan:
 // their config entries say it all.
 type plan struct {
