@@ -72,6 +72,34 @@ func (m *machine) changes(name string) (list []string) {
 	return list
 }
 
+// plan lists the operations of the plan that change something. Making it may
+// change nothing.
+func (m *machine) plan() string {
+	m.t.Helper()
+	before := m.listing()
+	res := m.run("plan", "--format=json", "--root="+m.root, "--online", m.path("config.ign"))
+	if after := m.listing(); after != before {
+		m.t.Errorf("the plan changed\n%s", difference(before, after))
+	}
+	var p struct {
+		Operations []struct{ Kind, Description, Effect string }
+	}
+	if err := json.Unmarshal([]byte(res.stdout), &p); err != nil {
+		m.t.Errorf("plan: %v\n%s%s", err, res.stdout, res.stderr)
+		return ""
+	}
+	var list []string
+	for _, op := range p.Operations {
+		if op.Effect != "keep" {
+			list = append(list, op.Kind+" "+op.Description)
+		}
+	}
+	if want := min(len(list), 1) * 2; res.code != want {
+		m.t.Errorf("plan exits with %d, want %d", res.code, want)
+	}
+	return strings.Join(list, "\n")
+}
+
 // wantNothingToDo runs the files stage once more on the tree that it has
 // finished: nothing may change, not even a time stamp.
 func (m *machine) wantNothingToDo() {
@@ -84,6 +112,9 @@ func (m *machine) wantNothingToDo() {
 	}
 	if after := m.listing(); after != before {
 		m.t.Errorf("the second run changed\n%s%s", difference(before, after), res.stdout)
+	}
+	if planned := m.plan(); planned != "" {
+		m.t.Errorf("the plan of a finished tree has:\n%s", planned)
 	}
 	for _, c := range m.changes("run/again.jsonl") {
 		m.t.Errorf("the second run did: %s", c)

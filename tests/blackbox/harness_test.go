@@ -179,8 +179,12 @@ func (m *machine) stage(code int, platform, stage string, more ...string) result
 func (m *machine) provision(config string) result {
 	m.t.Helper()
 	m.write("config.ign", config)
+	planned := m.plan()
 	m.stage(0, "file", "fetch")
 	res := m.stage(0, "file", "files")
+	if did := strings.Join(m.changes("run/ops.jsonl"), "\n"); did != planned {
+		m.t.Errorf("planned:\n%s\ndone:\n%s", planned, did)
+	}
 	if !m.once {
 		m.wantNothingToDo()
 	}

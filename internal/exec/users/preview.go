@@ -4,6 +4,7 @@ package users
 
 import (
 	"errors"
+	"strings"
 
 	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/oplog"
@@ -83,4 +84,24 @@ func (m *Manager) PreviewUser(configPath string, u config.User) (list []plan.Ope
 		})
 	}
 	return list, nil
+}
+
+// HomeOf tells where useradd will make the home of a new user, and what it
+// copies there.
+func (m *Manager) HomeOf(u config.User) (home, skeleton string) {
+	base, skeleton := "/home", "/etc/skel"
+	raw, _ := m.Root.ReadFile("/etc/default/useradd") // without it the defaults hold
+	for line := range strings.Lines(string(raw)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch key {
+		case "HOME":
+			base = value
+		case "SKEL":
+			skeleton = value
+		}
+	}
+	if h := text(u.HomeDir); h != "" {
+		return h, skeleton
+	}
+	return base + "/" + u.Name, skeleton
 }

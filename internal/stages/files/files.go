@@ -61,7 +61,7 @@ type stage struct {
 	Input
 	ctx    context.Context
 	names  *users.DB
-	plan   *plan
+	plan   *tasks
 	mark   *mark
 	labels *relabel.Set
 	// presetLabelled says that the preset file is in the set already.

@@ -89,9 +89,20 @@ func (s *stage) writePresets(p *presets) error {
 	return nil
 }
 
+func presetOp(p *preset) oplog.Op {
+	state := "disabled"
+	if p.enabled {
+		state = "enabled"
+	}
+	return oplog.Op{Desc: fmt.Sprintf("setting preset to %s for %q", state, p.text()), Kind: "preset", Path: p.name, ConfigPath: p.entry}
+}
+
+func disableOp(unit, entry string) oplog.Op {
+	return oplog.Op{Desc: fmt.Sprintf("removing enablement symlink(s) for %q", unit), Kind: "disable-unit", Path: unit, ConfigPath: entry}
+}
+
 func (s *stage) enable(p *preset) error {
-	op := oplog.Op{Desc: fmt.Sprintf("setting preset to enabled for %q", p.text()), Kind: "preset", Path: p.name, ConfigPath: p.entry}
-	r := s.Log.Start(op)
+	r := s.Log.Start(presetOp(p))
 	return r.End(s.addPreset("enable "+p.text(), r))
 }
 
@@ -99,8 +110,7 @@ func (s *stage) enable(p *preset) error {
 // then the removal of their links, so that a run that is cut between the two is
 // known by the line.
 func (s *stage) disable(p *preset) error {
-	op := oplog.Op{Desc: fmt.Sprintf("setting preset to disabled for %q", p.text()), Kind: "preset", Path: p.name, ConfigPath: p.entry}
-	r := s.Log.Start(op)
+	r := s.Log.Start(presetOp(p))
 	return r.End(func() error {
 		line := "disable " + p.text()
 		had, err := s.hasPreset(line)
@@ -130,8 +140,7 @@ func (s *stage) disable(p *preset) error {
 }
 
 func (s *stage) removeLinks(log *oplog.Logger, unit, entry string) error {
-	op := oplog.Op{Desc: fmt.Sprintf("removing enablement symlink(s) for %q", unit), Kind: "disable-unit", Path: unit, ConfigPath: entry}
-	return log.Do(op, func(*oplog.Logger) error {
+	return log.Do(disableOp(unit, entry), func(*oplog.Logger) error {
 		if res, err := s.systemctl("disable", unit); err != nil {
 			return fmt.Errorf("cannot remove symlink(s) for %s: %w: %q", unit, err, strings.TrimSpace(string(res.Stdout)+string(res.Stderr)))
 		}
