@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,8 +13,10 @@ import (
 	"strings"
 
 	"firstboot.dev/ignition/internal/butane"
+	"firstboot.dev/ignition/internal/config/legacy"
 	"firstboot.dev/ignition/internal/distro"
 	"firstboot.dev/ignition/internal/engine"
+	"github.com/coreos/vcontext/report"
 )
 
 // gnuFlag is one flag in the style of GNU: --long, --long=value, -s, -svalue, several letters after one dash.
@@ -39,6 +42,7 @@ var transpileFlags = []gnuFlag{
 	{long: "raw", short: 'r', help: "never wrap in a MachineConfig; force Ignition output"},
 	{long: "raw-errors", help: "print the report one line per entry"},
 	{long: "strict", short: 's', help: "fail on any warning"},
+	{long: "to", argument: "3.x", help: "convert a config of spec 1 or 2.x"},
 	{long: "version", short: 'V', help: "print the version and exit"},
 	{long: "yaml-doc-separator", help: "start a MachineConfig with a line ---"},
 }
@@ -175,6 +179,10 @@ func transpileMain(_ context.Context, p process) int {
 		fmt.Fprintf(p.stdout, "Butane %s\n", distro.Version)
 		return engine.ExitOK
 	}
+	if to, given := v["to"]; given && to != "3.x" {
+		fmt.Fprintf(p.stderr, "%sinvalid argument %q for --to; it is 3.x\n", transpileUsage(p.name), to)
+		return engine.ExitUsage
+	}
 	if err := transpile(p, v, rest); err != nil {
 		fmt.Fprintln(p.stderr, err)
 		return engine.ExitFailed
@@ -198,6 +206,9 @@ func transpile(p process, v flagValues, rest []string) error {
 	if err != nil {
 		return fmt.Errorf("failed to read %s: %w", name, err)
 	}
+	if v["to"] != "" {
+		return v.convert(p, name, raw)
+	}
 	options := butane.Options{FilesDir: v["files-dir"], Pretty: v.on("pretty"), Raw: v.on("raw"),
 		YAMLDocSeparator: v.on("yaml-doc-separator"), Debug: v.on("debug")}
 	if options.FilesDir != "" {
@@ -210,24 +221,40 @@ func transpile(p process, v flagValues, rest []string) error {
 	}
 	result, err := butane.Transpile(raw, options)
 	fmt.Fprint(p.stderr, result.Translations)
+	return v.finish(p, name, raw, result.Report, append(result.Output, '\n'), err)
+}
+
+// convert writes a config of an old spec as one of spec 3.x. The report lists what changes its meaning, and of one
+// that cannot be carried over why.
+func (v flagValues) convert(p process, name string, raw []byte) error {
+	if !bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{")) {
+		//lint:ignore ST1005 the text is known
+		return errors.New("Error translating config: --to converts a config in JSON; Butane YAML is translated without it")
+	}
+	document, rep, err := legacy.Convert(raw)
+	return v.finish(p, name, raw, rep, document, err)
+}
+
+// finish prints the report and writes the document, unless there was an error.
+func (v flagValues) finish(p process, name string, raw []byte, rep report.Report, document []byte, err error) error {
 	if v.on("raw-errors") {
-		for _, e := range result.Report.Entries {
+		for _, e := range rep.Entries {
 			fmt.Fprintln(p.stderr, e)
 		}
 	} else {
-		fmt.Fprint(p.stderr, butane.Excerpts(result.Report, name, raw, v.colored(p.stderr)))
+		fmt.Fprint(p.stderr, butane.Excerpts(rep, name, raw, v.colored(p.stderr)))
 	}
 	switch {
 	case err != nil:
 		//lint:ignore ST1005 the text is known
 		return fmt.Errorf("Error translating config: %w", err)
-	case v.on("strict") && len(result.Report.Entries) > 0:
+	case v.on("strict") && len(rep.Entries) > 0:
 		//lint:ignore ST1005 the text is known
 		return errors.New("Config produced warnings and --strict was specified")
 	case v.on("check"):
 		return nil
 	}
-	return v.write(p, append(result.Output, '\n'))
+	return v.write(p, document)
 }
 
 func (v flagValues) write(p process, document []byte) (err error) {

@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"io"
 
-	"firstboot.dev/ignition/internal/config/legacy"
+	"firstboot.dev/ignition/internal/document"
 	"firstboot.dev/ignition/internal/engine"
 	"github.com/coreos/vcontext/report"
 )
@@ -41,7 +41,7 @@ func validateMain(_ context.Context, p process) int {
 		fmt.Fprintf(p.stderr, "couldn't read config: %v\n", err)
 		return engine.ExitFailed
 	}
-	_, rep, err := legacy.Parse(raw)
+	_, rep, err := document.Parse(raw)
 	if format.value == "json" {
 		return reportJSON(p.stdout, rep, err)
 	}

@@ -4,17 +4,12 @@ package butane
 
 import (
 	"bytes"
-	"fmt"
 	"io/fs"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
-
-	"firstboot.dev/ignition/internal/config"
 )
-
-const example = "variant: flatcar\nversion: 1.0.0\n"
 
 func TestSnakeAndCamel(t *testing.T) {
 	for camelCase, snakeCase := range map[string]string{
@@ -99,53 +94,6 @@ func TestDataURLBorders(t *testing.T) {
 	}
 	if gzipWon == 0 || last != 199-gzipWon {
 		t.Errorf("gzip won %d times, the last without was at %d", gzipWon, last)
-	}
-}
-
-func TestDetect(t *testing.T) {
-	for text, want := range map[string]bool{
-		example: true, "# c\n---\n" + example: true, `{"variant": "x"}`: true, "variant: fcos\r\n": true, "\ufeffvariant: a": true,
-		"": false, "variant:": false, "variant: ''": false, "variant: [a]": false, "- variant": false, "variant": false, "a:\n\tvariant: b": false,
-		`{"ignition": {"version": "3.4.0"}}`: false, "#cloud-config\nvariants: x": false, "#!/bin/sh\necho variant: x": false, "variant: [": false,
-	} {
-		if got := Detect([]byte(text)); got != want {
-			t.Errorf("%q: %t", text, got)
-		}
-	}
-}
-
-// TestParse reads what a machine may be given.
-func TestParse(t *testing.T) {
-	const machine = "variant: openshift\nversion: 4.14.0\nmetadata: {name: a, labels: {machineconfiguration.openshift.io/role: b}}\n"
-	for _, tt := range []struct{ name, text, err, report string }{
-		{"YAML", example + "storage: {files: [{path: /a}]}", "", ""},
-		{"JSON config", `{"ignition":{"version":"3.4.0"}}`, "", ""},
-		{"JSON Butane", `{"variant":"fcos","version":"1.4.0"}`, "", ""},
-		{"both markers", `{"ignition":{"version":"3.4.0"},"variant":"fcos","version":"1.4.0"}`, "",
-			"warning at $.variant, line 1 col 33: unused key variant\nwarning at $.version, line 1 col 50: unused key version\n"},
-		{"warnings", example + "a: b\n", "", "warning at $.a, line 3 col 1: unused key a\n"},
-		{"local file", example + "storage: {files: [{path: /a, contents: {local: b}}]}", "source config is invalid",
-			"error at $.storage.files.0.contents.local, line 3 col 48: " + noFilesDir + "\n"},
-		{"invalid", example + "storage: {files: [{path: a}]}", "config generated was invalid", "error at $.storage.files.0.path, line 3 col 26: path not absolute\n"},
-		{"version", "variant: flatcar\nversion: 9.0.0\n", "No translator exists for variant flatcar with version 9.0.0", ""},
-		{"openshift", machine, errMachineConfig.Error(), ""},
-		{"YAML config", "ignition:\n  version: 3.4.0\n", "config is not valid", "error at line 1 col 2: invalid JSON: expected a value, found 'i'\n"},
-		{"cloud-config", "#cloud-config\nvariants: x\n", config.ErrEmpty.Error(), ""},
-		{"cloud-config with a variant", "#cloud-config\n" + example, "", ""},
-		{"empty", "", config.ErrEmpty.Error(), ""},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			c, r, err := Parse([]byte(tt.text))
-			if got := fmt.Sprint(err); err == nil && tt.err != "" || err != nil && got != tt.err {
-				t.Errorf("error %v, want %q", err, tt.err)
-			}
-			if got := r.String(); got != tt.report {
-				t.Errorf("report\n%swant\n%s", got, tt.report)
-			}
-			if err == nil && c.Ignition.Version != config.MaxVersion() {
-				t.Errorf("version %s", c.Ignition.Version)
-			}
-		})
 	}
 }
 

@@ -19,7 +19,8 @@ type decoder struct {
 	dialect  *dialect
 	at       []any // path in the document
 	entries  []report.Entry
-	mistakes []string
+	mistakes formError
+	quiet    bool // no values in messages
 	sugar    sugar
 	present  map[string]bool // objects that are there though they may be empty, by their path in the config
 	shapes   map[reflect.Type]*config.Shape
@@ -72,8 +73,13 @@ func (d *decoder) shape(t reflect.Type) *config.Shape {
 }
 
 func (d *decoder) mismatch(n *yaml.Node, want string) {
-	d.mistakes = append(d.mistakes, fmt.Sprintf("line %d: cannot unmarshal %s into %s (%s, line %d col %d)",
-		n.Line, quoted(n), want, path.New("yaml", d.at...), n.Line, n.Column))
+	at := path.New("yaml", d.at...)
+	what := quoted(n)
+	if d.quiet {
+		what = n.Type
+	}
+	message := "cannot unmarshal " + what + " into " + want
+	d.mistakes.add(fmt.Sprintf("line %d: %s (%s, line %d col %d)", n.Line, message, at, n.Line, n.Column), entry(report.Error, message, n, at.Copy()))
 }
 
 func (d *decoder) object(n *yaml.Node, v reflect.Value, s *config.Shape, narrow map[string]config.Version) {

@@ -218,8 +218,8 @@ func (w *yamlWriter) text(s string, indent int) {
 
 // isWord tells whether a text without quotes would be another type, for readers of YAML 1.1 too.
 func isWord(s string) bool {
-	n := yaml.Node{Plain: true, Value: s}
-	if _, isBool := n.Bool(); isBool || n.Type() != "!!str" {
+	n := yaml.Node{Type: yaml.TypeOf(s), Value: s}
+	if _, isBool := n.Bool(); isBool || n.Type != "!!str" {
 		return true
 	}
 	isTime := strings.Contains(s, ":") || len(s) > 4 && s[4] == '-' // dates, and numbers to the base of 60

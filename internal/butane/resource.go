@@ -19,6 +19,7 @@ import (
 const (
 	onlyOne    = "only one of the following can be set: "
 	noFilesDir = "local file paths are relative to a files directory that must be specified with -d/--files-dir"
+	onMachine  = "a machine has no local files to embed; put the text inline, fetch it from a source, or translate the config beforehand with butane --files-dir"
 	traverses  = "local file path traverses outside the files directory"
 
 	// largeLocal is the size from which on a local file is worth a warning: all of it becomes text of the config.
@@ -138,10 +139,22 @@ func percentEncode(contents []byte) string {
 	return b.String()
 }
 
+// noFiles tells whether there are no local files, and then says so.
+func (t *translation) noFiles(at where) bool {
+	switch {
+	case t.options.Machine:
+		t.fail(onMachine, at)
+	case t.options.Files == nil:
+		t.fail(noFilesDir, at)
+	default:
+		return false
+	}
+	return true
+}
+
 // localName gives the name of a local file below the files directory. A leading slash is that directory.
 func (t *translation) localName(local string, at where) (name string, ok bool) {
-	if t.options.Files == nil {
-		t.fail(noFilesDir, at)
+	if t.noFiles(at) {
 		return "", false
 	}
 	name = path.Clean("./" + local)
@@ -206,6 +219,10 @@ func (t *translation) checkEmbedded(r *config.Resource, raw []byte, at where) {
 		return // the bytes are compressed
 	}
 	const skipping = "skipping validation for the merge/replace ignition config due to an unkown version"
+	if hasVariantLine(raw) {
+		t.fail("this is Butane YAML, and an embedded config is JSON: translate it first, or let a source lead to it", at)
+		return
+	}
 	_, rep, err := config.Parse(raw)
 	if errors.Is(err, config.ErrUnknownVersion) {
 		t.warn(skipping, at)

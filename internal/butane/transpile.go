@@ -29,6 +29,9 @@ type Options struct {
 	NoResourceAutoCompression bool // leave contents uncompressed
 	YAMLDocSeparator          bool // a line "---" before a MachineConfig
 	Debug                     bool // fill Result.Translations
+
+	// Machine is the reader: there are no local files, and messages say so; values stay out of them.
+	Machine bool
 }
 
 // Files is a directory of local files. What is read is its to confine to itself. Names are clean, relative and
@@ -45,6 +48,8 @@ type Result struct {
 	MachineConfig bool // Output is a MachineConfig in YAML
 	Report        report.Report
 	Translations  string // what comes from another key of the source, one a line
+
+	translation *translation
 }
 
 // What a translation can fail with, when the report says why.
@@ -52,6 +57,26 @@ var (
 	ErrSource    = errors.New("source config is invalid")
 	ErrGenerated = errors.New("config generated was invalid")
 )
+
+// formError is a document that cannot be read into the types: not YAML, of no known dialect, or with values of
+// wrong types. The text is known to people and scripts; entries say the same with places.
+type formError struct {
+	err     error
+	text    string
+	entries []report.Entry
+}
+
+func (e *formError) Error() string { return e.text }
+
+func (e *formError) Unwrap() error { return e.err }
+
+func (e *formError) add(line string, entry report.Entry) {
+	if e.text == "" {
+		e.text = "yaml: unmarshal errors:"
+	}
+	e.text += "\n  " + line
+	e.entries = append(e.entries, entry)
+}
 
 // translation is the state of one run.
 type translation struct {
@@ -74,9 +99,21 @@ type translation struct {
 func Transpile(raw []byte, o Options) (Result, error) {
 	doc, err := yaml.Parse(raw)
 	if err != nil {
-		//lint:ignore ST1005 the text is known
-		return Result{}, fmt.Errorf("Error unmarshaling yaml: %w", err)
+		return Result{}, syntaxError(err)
 	}
+	return transpile(doc, o)
+}
+
+func syntaxError(err error) error {
+	e := report.Entry{Kind: report.Error, Message: err.Error()}
+	var at *yaml.Error
+	if errors.As(err, &at) {
+		e.Marker = marker(at.Line, at.Column)
+	}
+	return &formError{err: err, text: "Error unmarshaling yaml: " + err.Error(), entries: []report.Entry{e}}
+}
+
+func transpile(doc *yaml.Document, o Options) (Result, error) {
 	d, err := chooseDialect(doc)
 	if err != nil {
 		return Result{}, err
@@ -86,7 +123,7 @@ func Transpile(raw []byte, o Options) (Result, error) {
 		return Result{}, err
 	}
 	err = t.run()
-	result := Result{Report: t.report, MachineConfig: d.machineConfig() && !o.Raw}
+	result := Result{Report: t.report, MachineConfig: d.machineConfig() && !o.Raw, translation: t}
 	if o.Debug {
 		var b strings.Builder
 		for _, list := range append([]generated{{renames: t.renames}}, t.made...) {
@@ -104,13 +141,13 @@ func Transpile(raw []byte, o Options) (Result, error) {
 
 // decode reads the document into the types. Wrong types end it.
 func (t *translation) decode(doc *yaml.Document) error {
-	d := decoder{dialect: t.dialect, sugar: t.sugar, present: map[string]bool{}, shapes: map[reflect.Type]*config.Shape{}}
+	d := decoder{dialect: t.dialect, sugar: t.sugar, present: map[string]bool{}, shapes: map[reflect.Type]*config.Shape{}, quiet: t.options.Machine}
 	d.object(doc.Root, reflect.ValueOf(&t.user).Elem(), config.ShapeOf(reflect.TypeFor[config.Config]()), nil)
 	for _, r := range doc.Repeated {
-		d.mistakes = append(d.mistakes, fmt.Sprintf("line %d: %s", r.Key.Line, repeatedKey(r)))
+		d.mistakes.add(fmt.Sprintf("line %d: %s", r.Key.Line, repeatedKey(r)), entry(report.Error, repeatedKey(r), r.Key, path.ContextPath{}))
 	}
-	if len(d.mistakes) > 0 {
-		return errors.New("yaml: unmarshal errors:\n  " + strings.Join(d.mistakes, "\n  "))
+	if len(d.mistakes.entries) > 0 {
+		return &d.mistakes
 	}
 	t.keys = own[rootKeys](t.sugar, &t.user)
 	t.present = d.present
@@ -191,40 +228,4 @@ func (t *translation) encode() []byte {
 		}
 	}
 	return raw
-}
-
-// Detect tells whether a text is a Butane config: YAML, a mapping with a variant.
-func Detect(raw []byte) bool {
-	if !bytes.Contains(raw, []byte("variant")) && !bytes.Contains(raw, []byte("v\x00a\x00r")) {
-		return false // spares the reading of large texts
-	}
-	doc, err := yaml.Parse(raw)
-	if err != nil {
-		return false
-	}
-	n := doc.Root.Get("variant")
-	return n != nil && n.Kind == yaml.Scalar && !n.IsNull() && n.Value != ""
-}
-
-var errMachineConfig = errors.New("this is a Butane config of variant openshift, which becomes a MachineConfig: hand it to the machine-config operator, not to a machine")
-
-// Parse reads a document in either language, as a machine gets it: without local files. A document that is
-// Butane stays so in its errors.
-func Parse(raw []byte) (config.Config, report.Report, error) {
-	c, r, err := config.Parse(raw)
-	if err == nil || !Detect(raw) {
-		return c, r, err
-	}
-	result, err := Transpile(raw, Options{})
-	if err == nil && result.MachineConfig {
-		err = errMachineConfig
-	}
-	if err != nil {
-		return config.Config{}, result.Report, err
-	}
-	c, r, err = config.Parse(result.Output)
-	if err != nil {
-		return config.Config{}, r, err
-	}
-	return c, result.Report, nil // what the second reading could warn of is in the first report, with better places
 }

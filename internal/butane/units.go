@@ -35,8 +35,7 @@ func (t *translation) readKeys() {
 		u := &t.user.Passwd.Users[i]
 		files := own[userKeys](t.sugar, u).SSHAuthorizedKeysLocal
 		at := item("passwd.users", i) + ".ssh_authorized_keys_local"
-		if len(files) > 0 && t.options.Files == nil {
-			t.fail(noFilesDir, at)
+		if len(files) > 0 && t.noFiles(at) {
 			continue
 		}
 		for j, file := range files {

@@ -8,6 +8,8 @@ import (
 
 	"firstboot.dev/ignition/internal/butane/yaml"
 	"firstboot.dev/ignition/internal/config"
+	"github.com/coreos/vcontext/path"
+	"github.com/coreos/vcontext/report"
 )
 
 // dialect is one variant at one version. The schema's level is that of the spec version that comes out: a key
@@ -79,12 +81,19 @@ func chooseDialect(doc *yaml.Document) (*dialect, error) {
 	if err != nil {
 		return nil, err
 	}
+	fail := func(err error, key string) (*dialect, error) {
+		at, n := path.New("yaml", key), doc.Root.Get(key)
+		if n == nil {
+			n = doc.Root
+		}
+		return nil, &formError{err: err, text: err.Error(), entries: []report.Entry{entry(report.Error, err.Error(), n, at)}}
+	}
 	if variant == "" {
-		return nil, errVariant
+		return fail(errVariant, "variant")
 	}
 	v, metadata, ok := config.ParseVersion(version)
 	if !ok {
-		return nil, errVersion
+		return fail(errVersion, "version")
 	}
 	name := v.String()
 	if metadata != "" {
@@ -96,28 +105,28 @@ func chooseDialect(doc *yaml.Document) (*dialect, error) {
 		}
 	}
 	if variant == "rhcos" && name == "0.1.0" {
-		return nil, errRHCOS
+		return fail(errRHCOS, "variant")
 	}
 	//lint:ignore ST1005 the text is known
-	return nil, fmt.Errorf("No translator exists for variant %s with version %s", variant, name)
+	return fail(fmt.Errorf("No translator exists for variant %s with version %s", variant, name), "version")
 }
 
 // header gives the texts of the two keys that decide about the language.
 func header(doc *yaml.Document) (variant, version string, err error) {
-	fail := func(line int, message string) error {
-		//lint:ignore ST1005 the text is known
-		return fmt.Errorf("Error unmarshaling yaml: yaml: unmarshal errors:\n  line %d: %s", line, message)
+	fail := func(n *yaml.Node, message string, at ...any) error {
+		return &formError{text: fmt.Sprintf("Error unmarshaling yaml: yaml: unmarshal errors:\n  line %d: %s", n.Line, message),
+			entries: []report.Entry{entry(report.Error, message, n, path.New("yaml", at...))}}
 	}
 	root := doc.Root
 	if root.IsNull() {
 		return "", "", nil
 	}
 	if root.Kind != yaml.Mapping {
-		return "", "", fail(root.Line, "cannot unmarshal "+quoted(root)+" into a mapping")
+		return "", "", fail(root, "cannot unmarshal "+quoted(root)+" into a mapping")
 	}
 	for _, r := range doc.Repeated {
 		if r.In == root {
-			return "", "", fail(r.Key.Line, repeatedKey(r))
+			return "", "", fail(r.Key, repeatedKey(r), r.Key.Value)
 		}
 	}
 	for _, key := range []struct {
@@ -130,7 +139,7 @@ func header(doc *yaml.Document) (variant, version string, err error) {
 		}
 		text, ok := n.Text()
 		if !ok {
-			return "", "", fail(n.Line, "cannot unmarshal "+quoted(n)+" into a string")
+			return "", "", fail(n, "cannot unmarshal "+quoted(n)+" into a string", key.name)
 		}
 		*key.to = text
 	}
@@ -144,7 +153,7 @@ func repeatedKey(r yaml.Repeated) string {
 // quoted describes a node for a message: its type and the start of its text.
 func quoted(n *yaml.Node) string {
 	const longest = 40
-	s := n.Type()
+	s := n.Type
 	if n.Kind != yaml.Scalar {
 		return s
 	}

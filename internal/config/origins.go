@@ -32,7 +32,7 @@ func entryNames(v reflect.Value, o *object, at named, out []named) []named {
 		if f.elem == nil || f.appends {
 			continue
 		}
-		here := named{at.name + "." + f.name, at.path.Append(f.name)}
+		here := named{at.name + "." + f.name, below(at.path, f.name)}
 		value := v.FieldByIndex(f.index)
 		if !f.list {
 			out = append(out, here)
@@ -41,12 +41,18 @@ func entryNames(v reflect.Value, o *object, at named, out []named) []named {
 		}
 		for n := range value.Len() {
 			e := value.Index(n)
-			entry := named{here.name + "[" + keyOf(e) + "]", here.path.Append(n)}
+			entry := named{here.name + "[" + keyOf(e) + "]", below(here.path, n)}
 			out = append(out, entry)
 			out = entryNames(e, f.elem, entry, out)
 		}
 	}
 	return out
+}
+
+// below gives a path of its own, which those of siblings do not overwrite.
+func below(p path.ContextPath, element any) path.ContextPath {
+	p.Path = append(p.Path[:len(p.Path):len(p.Path)], element)
+	return p
 }
 
 // Places gives the position of every entry of a document that Parse read into
@@ -79,6 +85,18 @@ func PlacesFrom(raw []byte, c Config, from func(path.ContextPath) path.ContextPa
 	for i, name := range found {
 		p := entries[i].Marker.StartP
 		out[name] = Place{int(p.Line), int(p.Column)}
+	}
+	return out
+}
+
+// PlacesBy is Places for a document of a language that finds the place of a path itself.
+func PlacesBy(c Config, at func(path.ContextPath) (Place, bool)) map[string]Place {
+	all := entryNames(reflect.ValueOf(&c).Elem(), describeConfig(), named{"$", path.New("json")}, nil)
+	out := make(map[string]Place, len(all))
+	for _, e := range all {
+		if p, ok := at(e.path); ok {
+			out[e.name] = p
+		}
 	}
 	return out
 }

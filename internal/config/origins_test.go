@@ -75,3 +75,18 @@ func TestEntryNamesAgree(t *testing.T) {
 		}
 	}
 }
+
+// TestPlacesOfSiblings: an object's place is its own, not that of one beside it.
+func TestPlacesOfSiblings(t *testing.T) {
+	raw := []byte("{\"ignition\":{\"version\":\"3.4.0\"},\n\"storage\":{\"files\":[{\"path\":\"/a\",\n\"user\":{\"id\":1},\n\"contents\":{\"source\":\"data:,\"}}]}}")
+	c, _, err := Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := Places(raw, c)
+	for name, line := range map[string]int{"user": 3, "contents": 4, "group": 0} {
+		if got := places["$.storage.files[/a]."+name].Line; got != line {
+			t.Errorf("%s is at line %d, want %d", name, got, line)
+		}
+	}
+}

@@ -30,7 +30,10 @@ func (r *run) acquire(ctx context.Context) (config.Config, error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, config.ErrEmpty):
-		r.Log.Info("%v: provider config was empty, continuing with empty cache config", err)
+		if _, why, ok := strings.Cut(err.Error(), config.ErrEmpty.Error()+": "); ok {
+			r.Log.Info("user data is no config: %s", why)
+		}
+		r.Log.Info("%v: provider config was empty, continuing with empty cache config", config.ErrEmpty)
 		user = config.Empty()
 	case errors.Is(err, resource.ErrNeedNet):
 		r.Log.Info("failed to fetch config: %v", err)
@@ -115,14 +118,14 @@ func (r *run) fromSources(ctx context.Context) (config.Config, error) {
 		if res.Raw, err = providers.Unpack(res.Raw); err != nil {
 			return config.Config{}, err
 		}
-		cfg, err := parse(r.Log, res.Raw)
+		doc, err := parse(r.Log, res.Raw)
 		if err != nil {
 			return config.Config{}, err
 		}
 		r.state.AddFetched(stages.FetchedConfig{Kind: "user", Source: s.name})
-		r.origins.add("the config of "+s.name, res.Raw, cfg)
-		r.config = cfg
-		return newRenderer(r).render(ctx, cfg)
+		r.origins.add("the config of "+s.name, doc)
+		r.config = doc.Config
+		return newRenderer(r).render(ctx, r.config)
 	}
 	return config.Config{}, providers.ErrNoProvider
 }

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 
 	"firstboot.dev/ignition/internal/config"
-	"firstboot.dev/ignition/internal/config/legacy"
+	"firstboot.dev/ignition/internal/document"
 	"firstboot.dev/ignition/internal/exec"
 	"firstboot.dev/ignition/internal/resource"
 	"firstboot.dev/ignition/internal/stages"
@@ -31,13 +31,13 @@ var containerMarks = []string{"/run/.containerenv", "/.dockerenv"}
 // Apply applies a config to the running root of a container and returns the exit code.
 func Apply(ctx context.Context, o ApplyOptions) int {
 	o.Log.Info("Ignition %s", o.Version)
-	cfg, rep, err := legacy.Parse(o.Raw)
+	doc, rep, err := document.Parse(o.Raw)
 	logReport(o.Log, rep)
 	if err != nil {
 		o.Log.Crit("couldn't parse config: %v", err)
 		return ExitFailed
 	}
-	if err := apply(ctx, o, cfg); err != nil {
+	if err := apply(ctx, o, doc.Config); err != nil {
 		o.Log.Crit("failed to apply: %v", err)
 		explain(o.Log, err)
 		return ExitFailed

@@ -39,6 +39,10 @@ func TestApplyChecks(t *testing.T) {
 		{name: "remote file offline", raw: doc("3.3.0", "", remote), offline: true, want: "resource requires networking"},
 		{name: "remote file offline, ignored or not", raw: doc("3.3.0", "", remote), offline: true, ignore: true, want: "resource requires networking"},
 		{name: "remote reference offline", raw: doc("3.3.0", merges("http://127.0.0.1:1/x"), ""), offline: true, want: "resource requires networking"},
+		{name: "YAML", raw: yamlFile},
+		{name: "YAML, invalid", raw: strings.Replace(yamlFile, "/from", "x", 1), want: "CRITICAL : error at $.storage.files.0.path, line 5 col 13: path not absolute\nCRITICAL : couldn't parse config: config generated was invalid"},
+		{name: "YAML with a local file", raw: strings.Replace(yamlFile, "inline", "local", 1), want: "a machine has no local files to embed"},
+		{name: "YAML, kernel arguments", raw: "variant: flatcar\nversion: 1.0.0\nkernel_arguments: {should_exist: [a]}\n", want: "cannot apply kargs modifications live"},
 		{name: "data offline", raw: doc("3.3.0", "", file("x")), offline: true},
 	} {
 		t.Run(row.name, func(t *testing.T) {

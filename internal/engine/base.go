@@ -4,10 +4,11 @@ package engine
 
 import (
 	"crypto/sha512"
+	"errors"
 	"fmt"
 
 	"firstboot.dev/ignition/internal/config"
-	"firstboot.dev/ignition/internal/config/legacy"
+	"firstboot.dev/ignition/internal/document"
 	"firstboot.dev/ignition/internal/oplog"
 	"firstboot.dev/ignition/internal/providers/system"
 	"firstboot.dev/ignition/internal/stages"
@@ -19,13 +20,13 @@ import (
 func (r *run) baseConfig() (config.Config, error) {
 	base := config.Empty()
 	n, err := system.BaseFragments(r.Log, r.SystemDirs, r.Platform.Name, func(f system.Fragment) error {
-		cfg, err := parse(r.Log, f.Raw)
+		doc, err := parse(r.Log, f.Raw)
 		if err != nil {
-			return fmt.Errorf("%s: %v", f.Path, err)
+			return fmt.Errorf("%s: %w", f.Path, notEmpty(err))
 		}
-		r.origins.add(f.Path, f.Raw, cfg)
-		warnReferences(r.Log, f.Path, cfg)
-		base = config.Merge(base, cfg)
+		r.origins.add(f.Path, doc)
+		warnReferences(r.Log, f.Path, doc.Config)
+		base = config.Merge(base, doc.Config)
 		return nil
 	})
 	if err != nil {
@@ -44,11 +45,19 @@ func warnReferences(log *oplog.Logger, path string, cfg config.Config) {
 }
 
 // parse reads one document and logs its hash and its report.
-func parse(log *oplog.Logger, raw []byte) (config.Config, error) {
+func parse(log *oplog.Logger, raw []byte) (document.Document, error) {
 	log.Debug("parsing config with SHA512: %x", sha512.Sum512(raw))
-	cfg, rep, err := legacy.Parse(raw)
+	doc, rep, err := document.Parse(raw)
 	logReport(log, rep)
-	return cfg, withReport(err, rep)
+	return doc, withReport(err, rep)
+}
+
+// notEmpty keeps an empty fragment from passing for an empty user config.
+func notEmpty(err error) error {
+	if errors.Is(err, config.ErrEmpty) {
+		return errors.New(err.Error())
+	}
+	return err
 }
 
 func logReport(log *oplog.Logger, rep report.Report) {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"firstboot.dev/ignition/internal/config"
-	"firstboot.dev/ignition/internal/config/legacy"
+	"firstboot.dev/ignition/internal/document"
 	"firstboot.dev/ignition/internal/oplog"
 	"github.com/coreos/vcontext/report"
 )
@@ -32,9 +32,7 @@ type origins struct {
 }
 
 // add takes a document that is merged now.
-func (o *origins) add(source string, raw []byte, c config.Config) {
-	o.put(source, legacy.Places(raw, c))
-}
+func (o *origins) add(source string, doc document.Document) { o.put(source, doc.Places()) }
 
 func (o *origins) put(source string, places map[string]config.Place) {
 	o.mu.Lock()
@@ -48,8 +46,8 @@ func (o *origins) put(source string, places map[string]config.Place) {
 }
 
 // hold keeps a document until merge is called with its URL.
-func (o *origins) hold(url string, raw []byte, c config.Config) {
-	places := legacy.Places(raw, c)
+func (o *origins) hold(url string, doc document.Document) {
+	places := doc.Places()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.waiting == nil {

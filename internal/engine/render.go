@@ -13,7 +13,7 @@ import (
 	"sync"
 
 	"firstboot.dev/ignition/internal/config"
-	"firstboot.dev/ignition/internal/config/legacy"
+	"firstboot.dev/ignition/internal/document"
 	"firstboot.dev/ignition/internal/oplog"
 	"firstboot.dev/ignition/internal/resource"
 	"firstboot.dev/ignition/internal/stages"
@@ -161,17 +161,18 @@ func (rd *renderer) fetch(ctx context.Context, log *oplog.Logger, f *resource.Fe
 	} else {
 		log.Debug("fetched referenced config at %s with SHA512: %s", shown, hex.EncodeToString(info.SHA512))
 	}
-	cfg, rep, err := legacy.Parse(raw)
+	doc, rep, err := document.Parse(raw)
 	logReport(log, rep)
 	if errors.Is(err, config.ErrEmpty) {
 		// Not wrapped: an empty reference must not pass for an empty user config.
-		return fail(errors.New("the referenced config is empty"))
+		_, why, _ := strings.Cut(err.Error(), config.ErrEmpty.Error())
+		return fail(errors.New("the referenced config is empty" + why))
 	}
 	if err != nil {
 		return fail(withReport(err, rep))
 	}
-	rd.origins.hold(sourceOf(ref), raw, cfg)
-	return cfg, nil
+	rd.origins.hold(sourceOf(ref), doc)
+	return doc.Config, nil
 }
 
 // siblings are the fetches of one level. The limit is per level: a level that

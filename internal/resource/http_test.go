@@ -495,12 +495,12 @@ func TestSlowBody(t *testing.T) {
 		for range 10 {
 			io.WriteString(w, "x")
 			w.(http.Flusher).Flush()
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond)
 		}
 	})
 	f, slept := testFetcher(t)
-	f = f.WithTimeouts(100*time.Millisecond, 0)
-	f.shared.opts.idle = 100 * time.Millisecond
+	f = f.WithTimeouts(700*time.Millisecond, 0)
+	f.shared.opts.idle = 700 * time.Millisecond
 	got, _, err := f.Bytes(t.Context(), &lines{}, Request{URL: s.URL})
 	wantBody(t, got, err, strings.Repeat("x", 10))
 	if len(slept.d) != 0 {

@@ -4,10 +4,11 @@ package yaml
 
 import (
 	"encoding/base64"
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
+
+	library "go.yaml.in/yaml/v3"
 )
 
 // Kind is what a node is. Aliases are replaced by what they stand for.
@@ -24,8 +25,7 @@ const (
 // alias's own place, and what is below it the places of the anchored text.
 type Node struct {
 	Kind         Kind
-	Plain        bool   // a scalar without quotes, whose text decides about its type
-	Tag          string // as written, such as "!!int", mostly none
+	Type         string // the short tag, such as "!!int": the one that is written or the one that the text has
 	Value        string // of a scalar
 	Line, Column int
 	Content      []*Node // keys and values by turns, or items
@@ -45,78 +45,29 @@ func (n *Node) Get(key string) *Node {
 	return nil
 }
 
-// Type is the short tag of a node, the one that it has by its text if none is written.
-func (n *Node) Type() string {
-	switch {
-	case n.Kind == Mapping:
-		return "!!map"
-	case n.Kind == Sequence:
-		return "!!seq"
-	case n.Tag == "!":
-		return "!!str"
-	case n.Tag != "":
-		return n.Tag
-	case !n.Plain:
-		return "!!str"
-	}
-	switch n.Value {
-	case "", "~", "null", "Null", "NULL":
-		return "!!null"
-	case "true", "True", "TRUE", "false", "False", "FALSE":
-		return "!!bool"
-	}
-	if _, isInt, ok := number(n.Value); ok {
-		if isInt {
-			return "!!int"
-		}
-		return "!!float"
-	}
-	return "!!str"
+// TypeOf is the type that a text has if it stands without quotes.
+func TypeOf(text string) string {
+	n := library.Node{Kind: library.ScalarNode, Value: text}
+	return n.ShortTag()
 }
 
 // IsNull tells whether a node is null, or nothing at all.
-func (n *Node) IsNull() bool { return n.Type() == "!!null" }
-
-// number reads a plain scalar as YAML's numbers. isInt is true if it is written as one.
-func number(s string) (value float64, isInt, ok bool) {
-	if s == "" || strings.IndexByte("+-.0123456789", s[0]) < 0 {
-		return 0, false, false
-	}
-	s = strings.ReplaceAll(s, "_", "")
-	if n, err := strconv.ParseInt(s, 0, 64); err == nil {
-		return float64(n), true, true
-	}
-	if n, err := strconv.ParseUint(s, 0, 64); err == nil {
-		return float64(n), true, true
-	}
-	unsigned := strings.TrimLeft(s, "+-")
-	switch unsigned {
-	case ".inf", ".Inf", ".INF":
-		return math.Inf(1), false, true
-	case ".nan", ".NaN", ".NAN":
-		return math.NaN(), false, true
-	}
-	// What is left of ParseFloat's forms once hexadecimal and words are out is YAML's.
-	if len(s)-len(unsigned) > 1 || unsigned == "" || strings.Trim(unsigned, "0123456789.eE+-") != "" || strings.IndexByte("eE", unsigned[0]) >= 0 {
-		return 0, false, false
-	}
-	value, err := strconv.ParseFloat(s, 64)
-	return value, false, err == nil
-}
+func (n *Node) IsNull() bool { return n.Type == "!!null" }
 
 // Int reads an integer: decimal, octal with 0 or 0o, hexadecimal, binary, with "_", or a float without fraction.
 func (n *Node) Int() (int, bool) {
-	if t := n.Type(); n.Kind != Scalar || t != "!!int" && t != "!!float" {
-		return 0, false
+	text := strings.ReplaceAll(n.Value, "_", "")
+	switch n.Type {
+	case "!!int":
+		i, err := strconv.ParseInt(text, 0, strconv.IntSize)
+		return int(i), err == nil
+	case "!!float":
+		f, err := strconv.ParseFloat(text, 64)
+		if err == nil && f == math.Trunc(f) && math.Abs(f) <= 1<<53 {
+			return int(f), true
+		}
 	}
-	if i, err := strconv.ParseInt(strings.ReplaceAll(n.Value, "_", ""), 0, strconv.IntSize); err == nil {
-		return int(i), true
-	}
-	f, _, ok := number(n.Value)
-	if !ok || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
-		return 0, false
-	}
-	return int(f), true
+	return 0, false
 }
 
 // Bool reads a truth value. The words of YAML 1.1 count, in quotes too; true and false count without.
@@ -126,7 +77,7 @@ func (n *Node) Bool() (value, ok bool) {
 	}
 	switch n.Value {
 	case "true", "True", "TRUE", "false", "False", "FALSE":
-		return n.Value[0]|0x20 == 't', n.Type() == "!!bool"
+		return n.Value[0]|0x20 == 't', n.Type == "!!bool"
 	case "y", "Y", "yes", "Yes", "YES", "on", "On", "ON":
 		return true, true
 	case "n", "N", "no", "No", "NO", "off", "Off", "OFF":
@@ -140,7 +91,7 @@ func (n *Node) Text() (string, bool) {
 	if n.Kind != Scalar {
 		return "", false
 	}
-	if n.Tag != "!!binary" {
+	if n.Type != "!!binary" {
 		return n.Value, true
 	}
 	b, err := base64.StdEncoding.DecodeString(strings.Map(func(r rune) rune {
@@ -150,16 +101,6 @@ func (n *Node) Text() (string, bool) {
 		return r
 	}, n.Value))
 	return string(b), err == nil
-}
-
-// Error is an error of the text, with its place.
-type Error struct {
-	Line, Column int
-	Message      string
-}
-
-func (e *Error) Error() string {
-	return fmt.Sprintf("yaml: line %d col %d: %s", e.Line, e.Column, e.Message)
 }
 
 // Repeated is a key that a mapping has twice.

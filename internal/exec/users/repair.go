@@ -40,23 +40,13 @@ func (m *Manager) repair(ctx context.Context, l *oplog.Logger) error {
 	if !m.Interrupted || m.repaired {
 		return nil
 	}
-	entries, err := m.list("/etc")
-	if err != nil {
-		return err
-	}
-	for name, e := range entries {
-		if !leftover(name) || !e.Type().IsRegular() {
-			continue
-		}
-		p := "/etc/" + name
-		if err := m.awaitHolder(ctx, p); err != nil {
-			return err
-		}
-		l.Info("removing %q, left by an interrupted run", m.Root.Display(p))
-		if err := m.Root.Remove(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for again := true; again; { // a tool that is still at work may lock one more file
+		var err error
+		if again, err = m.unlock(ctx, l); err != nil {
 			return err
 		}
 	}
+	var err error
 	// Only now is it sure that no tool is still at work.
 	if m.fresh, err = m.freshNames("passwd"); err != nil {
 		return err
@@ -66,6 +56,34 @@ func (m *Manager) repair(ctx context.Context, l *oplog.Logger) error {
 	}
 	m.repaired = true
 	return nil
+}
+
+// unlock removes the locks and unfinished copies that are there, each when its
+// holder has ended.
+func (m *Manager) unlock(ctx context.Context, l *oplog.Logger) (found bool, err error) {
+	entries, err := m.list("/etc")
+	if err != nil {
+		return false, err
+	}
+	for name, e := range entries {
+		if !leftover(name) || !e.Type().IsRegular() {
+			continue
+		}
+		found = true
+		p := "/etc/" + name
+		if err := m.awaitHolder(ctx, p); err != nil {
+			return false, err
+		}
+		err := m.Root.Remove(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // by its holder
+		}
+		if err != nil {
+			return false, err
+		}
+		l.Info("removed %q, left by an interrupted run", m.Root.Display(p))
+	}
+	return found, nil
 }
 
 // leftover tells the tools' own temporary names: passwd.lock, passwd+ and passwd.1234.
@@ -96,7 +114,11 @@ func (m *Manager) awaitHolder(ctx context.Context, lock string) error {
 		if err != nil {
 			return nil // it is gone, or will be
 		}
-		pid, err := strconv.Atoi(strings.Trim(string(data), "\x00 \n"))
+		text := strings.Trim(string(data), "\x00 \n")
+		if text == "" { // group.1234 has its number in the name before it is written
+			text = strings.TrimPrefix(path.Ext(lock), ".")
+		}
+		pid, err := strconv.Atoi(text)
 		if err != nil || pid <= 1 || errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
 			return nil
 		}
