@@ -177,6 +177,7 @@ type Running struct {
 	start  time.Time
 	bytes  atomic.Int64
 	silent bool
+	kept   bool
 }
 
 // Start takes the next operation number and logs [started].
@@ -195,6 +196,9 @@ func (r *Running) Log() *Logger { return r.log }
 
 // AddBytes counts bytes that the operation fetched or wrote, for the record.
 func (r *Running) AddBytes(n int64) { r.bytes.Add(n) }
+
+// Keep tells that nothing had to be changed, for the record.
+func (r *Running) Keep() { r.kept = true }
 
 // End logs [finished], or [failed] with err, records the operation and returns err.
 func (r *Running) End(err error) error {

@@ -27,6 +27,7 @@ const (
 // Outcomes of an operation.
 const (
 	OK     = "ok"
+	Kept   = "kept" // all was there already, so nothing was changed
 	Failed = "failed"
 )
 
@@ -179,6 +180,9 @@ func (rec *Recorder) entry(r *Running, end time.Time, err error) Record {
 		Desc: filter(r.op.Desc), Path: filter(r.op.Path), Config: r.op.ConfigPath,
 		Start: rec.wall(r.start), End: rec.wall(end), Seconds: end.Sub(r.start).Seconds(),
 		Outcome: OK, Bytes: r.bytes.Load(), Boot: rec.boot,
+	}
+	if r.kept {
+		e.Outcome = Kept
 	}
 	if err != nil {
 		e.Outcome, e.Error = Failed, filter(err.Error())

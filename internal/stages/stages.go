@@ -15,6 +15,7 @@ import (
 	"firstboot.dev/ignition/internal/exec"
 	"firstboot.dev/ignition/internal/exec/luks"
 	"firstboot.dev/ignition/internal/oplog"
+	"firstboot.dev/ignition/internal/plan"
 	"firstboot.dev/ignition/internal/resource"
 	"firstboot.dev/ignition/internal/stages/disks"
 	"firstboot.dev/ignition/internal/stages/fetch"
@@ -117,7 +118,16 @@ func runFiles(ctx context.Context, e *Env) error {
 		return err
 	}
 	defer root.Close()
-	err = files.Run(ctx, files.Input{
+	err = files.Run(ctx, filesInput(e, root))
+	if err == nil {
+		// The key files are in the real root; /run must not keep them.
+		e.State.LUKSPersistKeyFiles, e.State.LUKSPersistVolumeKeyFiles = nil, nil
+	}
+	return err
+}
+
+func filesInput(e *Env, root *sysroot.Root) files.Input {
+	return files.Input{
 		Config: e.Config, Root: root, Log: e.Log, Fetcher: e.Fetcher, Runner: e.Runner,
 		Live:               e.Live,
 		Fragments:          e.Fragments,
@@ -136,10 +146,19 @@ func runFiles(ctx context.Context, e *Env) error {
 		LUKSKeyFiles:       e.State.LUKSPersistKeyFiles,
 		VolumeKeyFiles:     e.State.LUKSPersistVolumeKeyFiles,
 		UserConfigProvided: e.State.UserConfigProvided(),
-	})
-	if err == nil {
-		// The key files are in the real root; /run must not keep them.
-		e.State.LUKSPersistKeyFiles, e.State.LUKSPersistVolumeKeyFiles = nil, nil
 	}
-	return err
+}
+
+// Preview tells what the stages would do on a tree.
+func Preview(ctx context.Context, e *Env) (list []plan.Operation, err error) {
+	root, err := sysroot.Open(e.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	ops, err := files.Preview(ctx, filesInput(e, root))
+	for i := range ops {
+		ops[i].Stage = "files"
+	}
+	return append(list, ops...), err
 }

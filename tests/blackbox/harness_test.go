@@ -47,6 +47,7 @@ func TestMain(m *testing.M) {
 
 // machine is one machine being provisioned: its sysroot and its /run.
 type machine struct {
+	once bool // no second run of the files stage: the config empties a directory, or a server counts
 	t    *testing.T
 	dir  string
 	root string
@@ -178,8 +179,16 @@ func (m *machine) stage(code int, platform, stage string, more ...string) result
 func (m *machine) provision(config string) result {
 	m.t.Helper()
 	m.write("config.ign", config)
+	planned := m.plan()
 	m.stage(0, "file", "fetch")
-	return m.stage(0, "file", "files")
+	res := m.stage(0, "file", "files")
+	if did := strings.Join(m.changes("run/ops.jsonl"), "\n"); did != planned {
+		m.t.Errorf("planned:\n%s\ndone:\n%s", planned, did)
+	}
+	if !m.once {
+		m.wantNothingToDo()
+	}
+	return res
 }
 
 // refuse runs fetch, which must pass, and files, which must fail, and returns the latter's result.

@@ -19,6 +19,7 @@ var ErrNotFound = errors.New("not found")
 type Account struct {
 	Name     string
 	UID, GID int
+	Comment  string // GECOS
 	Home     string
 	Shell    string
 }
@@ -88,7 +89,7 @@ func matches(f []string, name string) bool {
 // account reads the fields of a passwd line: name, password, uid, gid,
 // comment, home and, if it is there, shell.
 func account(f []string) (a Account, ok bool, err error) {
-	a = Account{Name: f[0], Home: f[5]}
+	a = Account{Name: f[0], Comment: f[4], Home: f[5]}
 	if len(f) > 6 {
 		a.Shell = f[6]
 	}

@@ -19,9 +19,9 @@ import (
 
 // addKeys writes the user's ssh keys as the user.
 func (m *Manager) addKeys(l *oplog.Logger, op oplog.Op, u config.User) error {
-	op.Kind, op.Desc = "add-keys", fmt.Sprintf("adding ssh keys to user %q", u.Name)
 	var file string
-	err := l.Do(op, func(*oplog.Logger) error {
+	r := l.Start(userOp("add-keys", op))
+	err := r.End(func() error {
 		a, err := NewDB(m.Root).User(u.Name)
 		if err != nil {
 			return err
@@ -29,11 +29,15 @@ func (m *Manager) addKeys(l *oplog.Logger, op oplog.Op, u config.User) error {
 		if file, err = m.Root.Resolve(m.keyPath(a.Home)); err != nil {
 			return fmt.Errorf("failed to set SSH key: %w", err)
 		}
+		if m.Finished && m.sameKeys(file, u.SSHAuthorizedKeys) {
+			r.Keep()
+			return nil
+		}
 		if err := asUser(a.UID, a.GID, func() error { return m.writeKeys(file, keyText(u.SSHAuthorizedKeys)) }); err != nil {
 			return fmt.Errorf("failed to set SSH key: %w", err)
 		}
 		return nil
-	})
+	}())
 	if err == nil && m.OnKeys != nil {
 		m.OnKeys(u.Name, m.Root.Display(file))
 	}

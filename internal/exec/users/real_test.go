@@ -278,7 +278,7 @@ func TestRealTools(t *testing.T) {
 	if got := describe(t, root, "/home/test/.ssh/authorized_keys.d/ignition"); got != `1000:1000 -rw------- "ssh-rsa AAAA\n"` {
 		t.Errorf("keys: %s", got)
 	}
-	if a, err := db.User("full"); err != nil || a != (Account{"full", 2000, 3000, "/srv/full", "/bin/zsh"}) {
+	if a, err := db.User("full"); err != nil || a != (Account{"full", 2000, 3000, "Full Name", "/srv/full", "/bin/zsh"}) {
 		t.Errorf("full: %+v, %v", a, err)
 	}
 	shadow, err := root.ReadFile("/etc/shadow")

@@ -35,6 +35,10 @@ type Manager struct {
 	// tools may have left is then put right first: see repair.go.
 	Interrupted bool
 
+	// Finished says that an earlier run on this tree went to its end. What is
+	// as the config says is left alone then.
+	Finished bool
+
 	repaired    bool
 	fresh       map[string]bool // accounts that the cut run's last tool had just made
 	freshGroups map[string]bool // groups likewise
@@ -66,14 +70,12 @@ func (m *Manager) ensureGroup(ctx context.Context, l *oplog.Logger, configPath s
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	op := oplog.Op{Path: g.Name, ConfigPath: configPath}
 	c := m.command()
 	if isFalse(g.ShouldExist) {
 		if !exists {
 			return nil
 		}
-		op.Kind, op.Desc = "delete-group", fmt.Sprintf("deleting group %q", g.Name)
-		if err := m.run(ctx, l, op, distro.Groupdel, c, g.Name); err != nil {
+		if err := m.run(ctx, l, groupOp("delete-group", g.Name, configPath), distro.Groupdel, c, g.Name); err != nil {
 			return fmt.Errorf("failed to delete group %q: %w", g.Name, err)
 		}
 		return nil
@@ -81,7 +83,7 @@ func (m *Manager) ensureGroup(ctx context.Context, l *oplog.Logger, configPath s
 	if exists {
 		half, err := m.halfMadeGroup(g.Name)
 		if err == nil && half {
-			err = m.run(ctx, l, oplog.Op{Kind: "delete-group", Desc: fmt.Sprintf("deleting group %q", g.Name), Path: g.Name, ConfigPath: configPath}, distro.Groupdel, m.command(), g.Name)
+			err = m.run(ctx, l, groupOp("delete-group", g.Name, configPath), distro.Groupdel, m.command(), g.Name)
 		}
 		if err != nil {
 			return err
@@ -93,12 +95,27 @@ func (m *Manager) ensureGroup(ctx context.Context, l *oplog.Logger, configPath s
 		c.password(h)
 	}
 	if exists {
-		op.Kind, op.Desc = "modify-group", fmt.Sprintf("modifying group %q", g.Name)
-		return m.run(ctx, l, op, distro.Groupmod, c, g.Name)
+		op := groupOp("modify-group", g.Name, configPath)
+		return m.unless(l, op, func() (bool, error) { return m.sameGroup(g) }, func() error { return m.run(ctx, l, op, distro.Groupmod, c, g.Name) })
 	}
 	c.flag("--system", g.System)
-	op.Kind, op.Desc = "add-group", fmt.Sprintf("adding group %q", g.Name)
-	return m.run(ctx, l, op, distro.Groupadd, c, g.Name)
+	return m.run(ctx, l, groupOp("add-group", g.Name, configPath), distro.Groupadd, c, g.Name)
+}
+
+// groupOp describes an operation on a group.
+func groupOp(kind, name, configPath string) oplog.Op {
+	verb := map[string]string{"delete-group": "deleting", "modify-group": "modifying", "add-group": "adding"}[kind]
+	return oplog.Op{Kind: kind, Desc: fmt.Sprintf("%s group %q", verb, name), Path: name, ConfigPath: configPath}
+}
+
+// userOp completes the description of an operation on the user in Path.
+func userOp(kind string, op oplog.Op) oplog.Op {
+	format := map[string]string{
+		"delete-user": "deleting user %q", "ensure-user": "creating or modifying user %q",
+		"set-password": "setting password for %q", "add-keys": "adding ssh keys to user %q",
+	}[kind]
+	op.Kind, op.Desc = kind, fmt.Sprintf(format, op.Path)
+	return op
 }
 
 // EnsureUser makes one entry true. homes are directories that the mount stage
@@ -163,18 +180,35 @@ func (m *Manager) account(ctx context.Context, l *oplog.Logger, op oplog.Op, u c
 			return false, err
 		}
 	}
-	op.Kind, op.Desc = "ensure-user", fmt.Sprintf("creating or modifying user %q", u.Name)
+	op = userOp("ensure-user", op)
 	if !exists {
 		return false, m.run(ctx, l, op, distro.Useradd, m.addArgs(u), u.Name)
 	}
 	if err := m.finishHome(l, u, homes); err != nil {
 		return false, err
 	}
-	return false, m.run(ctx, l, op, distro.Usermod, m.modArgs(u), u.Name)
+	return false, m.unless(l, op, func() (bool, error) { return m.sameUser(u) }, func() error { return m.run(ctx, l, op, distro.Usermod, m.modArgs(u), u.Name) })
+}
+
+// unless does an operation, or on a finished tree only notes it if all is the same already.
+func (m *Manager) unless(l *oplog.Logger, op oplog.Op, same func() (bool, error), do func() error) error {
+	if !m.Finished {
+		return do()
+	}
+	ok, err := same()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return do()
+	}
+	r := l.Start(op)
+	r.Keep()
+	return r.End(nil)
 }
 
 func (m *Manager) deleteUser(ctx context.Context, l *oplog.Logger, op oplog.Op, name string, options ...string) error {
-	op.Kind, op.Desc = "delete-user", fmt.Sprintf("deleting user %q", name)
+	op = userOp("delete-user", op)
 	c := &command{args: append(options, "--root", m.Root.Path())}
 	if err := m.run(ctx, l, op, distro.Userdel, c, name); err != nil {
 		return fmt.Errorf("failed to delete user %q: %w", name, err)
@@ -213,10 +247,10 @@ func (m *Manager) modArgs(u config.User) *command {
 
 // setPassword sets it once more: useradd on some systems does not take "*".
 func (m *Manager) setPassword(ctx context.Context, l *oplog.Logger, op oplog.Op, u config.User) error {
-	op.Kind, op.Desc = "set-password", fmt.Sprintf("setting password for %q", u.Name)
+	op = userOp("set-password", op)
 	c := m.command()
 	c.password(hashOrNone(u.PasswordHash))
-	return m.run(ctx, l, op, distro.Usermod, c, u.Name)
+	return m.unless(l, op, func() (bool, error) { return m.samePassword(u) }, func() error { return m.run(ctx, l, op, distro.Usermod, c, u.Name) })
 }
 
 // ownHomes gives directories that the mount stage made in the place of the

@@ -37,7 +37,7 @@ func (s *stage) createAccounts() error {
 	}
 	m := &users.Manager{
 		Root: s.Root, Runner: s.Runner, Fragments: s.Fragments,
-		OnKeys: s.Log.WroteKeys, Interrupted: s.mark.again,
+		OnKeys: s.Log.WroteKeys, Interrupted: s.mark.again, Finished: s.finished,
 	}
 	if len(accounts.Groups) > 0 {
 		log := s.Log.With("ensureGroups")

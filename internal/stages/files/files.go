@@ -61,7 +61,7 @@ type stage struct {
 	Input
 	ctx    context.Context
 	names  *users.DB
-	plan   *plan
+	plan   *tasks
 	mark   *mark
 	labels *relabel.Set
 	// presetLabelled says that the preset file is in the set already.
@@ -69,6 +69,7 @@ type stage struct {
 	touched        map[uint64]string // a path of each filesystem that was written to, by device
 	dirs           map[string]*openDir
 	again          bool // nodes have to be looked at once more before they are made
+	finished       bool // by an earlier run: what is right is left alone
 
 	owner int // of what is created: root, or -1 for whoever runs this
 }
@@ -100,6 +101,9 @@ func Run(ctx context.Context, in Input) error {
 		return fmt.Errorf("failed to create files: %w", hint(err))
 	}
 	if err := s.begin(); err != nil {
+		return hint(err)
+	}
+	if err := s.findFinished(); err != nil {
 		return hint(err)
 	}
 	s.again = s.mark.again || s.plan.removes || len(in.Config.Passwd.Users) > 0

@@ -42,15 +42,23 @@ func (s *stage) createNodes() error {
 func (s *stage) createNode(log *oplog.Logger, n *node) error {
 	if s.again {
 		// Home directories and removals may have changed what the plan saw.
-		if err := s.lookAgain(n); err != nil {
+		err := s.lookAgain(n)
+		if err == nil {
+			n.kept, err = s.leave(n)
+		}
+		if err != nil {
 			return err
 		}
+	}
+	if n.kept {
+		s.tellKept(log, n)
+		return nil
 	}
 	s.mark.apply(n)
 	s.label(n.path)
 	switch {
 	case n.dir != nil:
-		return s.createDirectory(n)
+		return s.createDirectory(log, n)
 	case n.file != nil:
 		return s.createFile(log, n)
 	case n.link.Hard != nil && *n.link.Hard:
@@ -80,47 +88,66 @@ func (s *stage) makeParents(p string) error {
 	return err
 }
 
-func (s *stage) createDirectory(n *node) error {
+func (s *stage) createDirectory(log *oplog.Logger, n *node) error {
+	act := log.Activity(s.directoryOp(n))
+	return act.End(s.makeDirectory(act, n))
+}
+
+func (s *stage) directoryOp(n *node) oplog.Op {
+	return oplog.Op{Kind: "make-directory", Desc: fmt.Sprintf("making directory %q", s.Root.Display(n.path)), Path: n.path, ConfigPath: n.entry}
+}
+
+func (s *stage) makeDirectory(act *oplog.Running, n *node) error {
 	if n.present && n.overwrite() || n.ours() && !n.stat.Mode.IsDir() {
 		if err := s.makeRoom(n); err != nil {
 			return err
 		}
 	}
-	if n.present && !n.stat.Mode.IsDir() {
-		return fmt.Errorf("error creating directory %s: A non-directory already exists and overwrite is false", s.Root.Display(n.path))
+	if err := s.blocked(n); err != nil {
+		return err
 	}
+	made := !n.present
 	if _, err := s.Root.MkdirAll(n.path, directoryMode); err != nil {
 		return err
 	}
 	if _, err := s.openDir(n.path); err != nil { // so that its filesystem is synced
 		return err
 	}
-	if err := s.setOwnerAndMode(n, n.dir.Mode); err != nil {
+	changed, err := s.setOwnerAndMode(n, n.dir.Mode)
+	if err != nil {
 		return fmt.Errorf("error setting directory permissions for %s: %w", s.Root.Display(n.path), err)
+	}
+	if !made && !changed {
+		act.Keep()
 	}
 	return nil
 }
 
 // setOwnerAndMode changes a node that is in place. Nothing is touched without
 // need: a change of owner takes set-id bits away.
-func (s *stage) setOwnerAndMode(n *node, mode *int) error {
+func (s *stage) setOwnerAndMode(n *node, mode *int) (changed bool, err error) {
 	st, err := s.Root.Lstat(n.path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	uid, gid, err := s.ownerOf(n, st.UID, st.GID)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if uid != st.UID || gid != st.GID {
 		if err := s.Root.Lchown(n.path, uid, gid); err != nil {
-			return err
+			return true, err
+		}
+		changed = true
+		if st, err = s.Root.Lstat(n.path); err != nil {
+			return true, err
 		}
 	}
-	if mode == nil {
-		return nil
+	const settable = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
+	if mode == nil || st.Mode&settable == toFileMode(*mode) {
+		return changed, nil
 	}
-	return s.Root.Chmod(n.path, toFileMode(*mode))
+	return true, s.Root.Chmod(n.path, toFileMode(*mode))
 }
 
 // ownerOf gives the owner that a config asks for, or the one given.
@@ -170,17 +197,35 @@ func toFileMode(mode int) fs.FileMode {
 // under a temporary name and appear at once, with owner and mode; a file that
 // is there and is kept is appended to in place.
 func (s *stage) createFile(log *oplog.Logger, n *node) error {
-	kept := n.present && !n.overwrite() && !n.ours()
-	contents := n.file.Contents.Source != nil
-	switch shown := s.Root.Display(n.path); {
-	case kept && !n.stat.Mode.IsRegular():
-		return fmt.Errorf("error creating file %q: A non regular file exists there already and overwrite is false", shown)
-	case kept && contents:
-		return fmt.Errorf("error creating file %q: A file exists there already and overwrite is false", shown)
-	case kept:
+	if err := s.blocked(n); err != nil {
+		return err
+	}
+	if n.inTheWay() && n.file.Contents.Source == nil {
 		return s.appendInPlace(log, n)
 	}
 	return s.writeAnew(log, n)
+}
+
+// inTheWay tells of something that is there and may not be replaced.
+func (n *node) inTheWay() bool { return n.present && !n.overwrite() && !n.ours() }
+
+// blocked is the error of a directory or file that cannot be made for what is there.
+func (s *stage) blocked(n *node) error {
+	shown := s.Root.Display(n.path)
+	switch {
+	case !n.inTheWay():
+	case n.dir != nil && !n.stat.Mode.IsDir():
+		return fmt.Errorf("error creating directory %s: A non-directory already exists and overwrite is false", shown)
+	case n.file != nil && !n.stat.Mode.IsRegular():
+		return fmt.Errorf("error creating file %q: A non regular file exists there already and overwrite is false", shown)
+	case n.file != nil && n.file.Contents.Source != nil && !s.mayBeSame(n):
+		return s.exists(n)
+	}
+	return nil
+}
+
+func (s *stage) exists(n *node) error {
+	return fmt.Errorf("error creating file %q: A file exists there already and overwrite is false", s.Root.Display(n.path))
 }
 
 func (s *stage) writeAnew(log *oplog.Logger, n *node) error {
@@ -189,7 +234,11 @@ func (s *stage) writeAnew(log *oplog.Logger, n *node) error {
 	if err != nil {
 		return fmt.Errorf("error setting file permissions for %s: %w", shown, err)
 	}
-	w := &writing{stage: s, node: n}
+	mode := fs.FileMode(fileMode)
+	if n.file.Mode != nil {
+		mode = toFileMode(*n.file.Mode)
+	}
+	w := &writing{stage: s, node: n, mode: mode, uid: uid, gid: gid}
 	defer w.abort()
 	first, rest := &fetch{entry: n.entry}, n.fetches
 	if len(rest) > 0 && !rest[0].appended {
@@ -203,9 +252,8 @@ func (s *stage) writeAnew(log *oplog.Logger, n *node) error {
 			return fmt.Errorf("failed to append to file %q: %w", shown, err)
 		}
 	}
-	mode := fs.FileMode(fileMode)
-	if n.file.Mode != nil {
-		mode = toFileMode(*n.file.Mode)
+	if w.same {
+		return nil // and the temporary file goes
 	}
 	if err := w.setOwnerAndMode(mode, uid, gid); err != nil {
 		return fmt.Errorf("error setting file permissions for %s: %w", shown, err)
@@ -216,8 +264,24 @@ func (s *stage) writeAnew(log *oplog.Logger, n *node) error {
 // writing is a file that takes shape under a temporary name.
 type writing struct {
 	*stage
-	node *node
-	temp *sysroot.Temp
+	node     *node
+	temp     *sysroot.Temp
+	mode     fs.FileMode
+	uid, gid int
+	same     bool // what is there already is what was to be written
+}
+
+// compare looks, when all is there to be written, whether it has to be.
+func (w *writing) compare(r *oplog.Running) error {
+	n := w.node
+	w.same = w.temp != nil && w.sameAsTemp(n, w.mode, w.uid, w.gid, w.temp.File())
+	switch {
+	case w.same:
+		r.Keep()
+	case n.inTheWay():
+		return w.exists(n)
+	}
+	return nil
 }
 
 // setOwnerAndMode leaves out the change to what a new file of root's has anyway.
@@ -231,13 +295,32 @@ func (w *writing) setOwnerAndMode(mode fs.FileMode, uid, gid int) error {
 // step does one operation: the contents, or one append.
 func (w *writing) step(log *oplog.Logger, f *fetch, verb string) error {
 	n, shown := w.node, w.Root.Display(w.node.path)
-	r := log.Start(oplog.Op{Desc: fmt.Sprintf("%s %q", verb, shown), Kind: "write-file", Path: n.path, ConfigPath: f.entry})
+	r := log.Start(w.writeOp(n, f, verb))
 	err := w.fill(r, f)
+	if err == nil && f.isLastOf(n) {
+		err = w.compare(r)
+	}
 	if err != nil {
 		r.Log().Crit("Error fetching file %q: %v", shown, err)
 		err = entryError(f.entry, err)
 	}
 	return r.End(err)
+}
+
+func (s *stage) writeOp(n *node, f *fetch, verb string) oplog.Op {
+	return oplog.Op{Desc: fmt.Sprintf("%s %q", verb, s.Root.Display(n.path)), Kind: "write-file", Path: n.path, ConfigPath: f.entry}
+}
+
+func (s *stage) appendOp(n *node, f *fetch) oplog.Op {
+	return oplog.Op{Desc: fmt.Sprintf("appending to file %q", s.Root.Display(n.path)), Kind: "append-file", Path: n.path, ConfigPath: f.entry}
+}
+
+func (s *stage) permissionsOp(n *node) oplog.Op {
+	return oplog.Op{Kind: "set-permissions", Desc: fmt.Sprintf("setting owner and mode of %q", s.Root.Display(n.path)), Path: n.path, ConfigPath: n.entry}
+}
+
+func (s *stage) linkOp(n *node, target string) oplog.Op {
+	return oplog.Op{Desc: fmt.Sprintf("writing link %q -> %q", s.Root.Display(n.path), target), Kind: "write-link", Path: n.path, ConfigPath: n.entry}
 }
 
 func (w *writing) fill(r *oplog.Running, f *fetch) error {
@@ -381,7 +464,7 @@ func (s *stage) appendInPlace(log *oplog.Logger, n *node) error {
 		}
 	}
 	for _, f := range n.fetches {
-		r := log.Start(oplog.Op{Desc: fmt.Sprintf("appending to file %q", shown), Kind: "append-file", Path: n.path, ConfigPath: f.entry})
+		r := log.Start(s.appendOp(n, f))
 		err := s.appendTo(r, n.path, f)
 		if err != nil {
 			r.Log().Crit("Error fetching file %q: %v", shown, err)
@@ -393,8 +476,16 @@ func (s *stage) appendInPlace(log *oplog.Logger, n *node) error {
 	if _, err := s.openDir(path.Dir(n.path)); err != nil {
 		return err
 	}
-	if err := s.setOwnerAndMode(n, n.file.Mode); err != nil {
+	changed, err := s.setOwnerAndMode(n, n.file.Mode)
+	if err != nil {
 		return fmt.Errorf("error setting file permissions for %s: %w", shown, err)
+	}
+	if len(n.fetches) == 0 {
+		act := log.Activity(s.permissionsOp(n))
+		if !changed {
+			act.Keep()
+		}
+		_ = act.End(nil)
 	}
 	return nil
 }
@@ -450,7 +541,7 @@ func (s *stage) createSymlink(log *oplog.Logger, n *node) error {
 			return err
 		}
 	}
-	err := log.Do(oplog.Op{Desc: fmt.Sprintf("writing link %q -> %q", shown, target), Kind: "write-link", Path: n.path, ConfigPath: n.entry}, func(*oplog.Logger) error {
+	err := log.Do(s.linkOp(n, target), func(*oplog.Logger) error {
 		dir, err := s.openDir(path.Dir(n.path))
 		if err != nil {
 			return err
@@ -483,7 +574,7 @@ func (s *stage) sameSymlink(log *oplog.Logger, n *node, target string) (bool, er
 	if path.Clean(old) != path.Clean(target) {
 		return false, fmt.Errorf("error creating symlink %s: a symlink exists at that path but points to %s, not %s and overwrite is false", shown, old, target)
 	}
-	log.Info("Symlink %s to %s already exists, doing nothing", shown, target)
+	s.tellKept(log, n)
 	return true, nil
 }
 
@@ -509,10 +600,10 @@ func (s *stage) createHardLink(log *oplog.Logger, n *node) error {
 		case st.Dev != n.stat.Dev || st.Ino != n.stat.Ino:
 			return fmt.Errorf("error creating hard link %s: a file already exists at that path but is not the target and overwrite is false", shown)
 		}
-		log.Info("Hardlink %s to %s already exists, doing nothing", shown, s.Root.Display(target))
+		s.tellKept(log, n)
 		return nil
 	}
-	err = log.Do(oplog.Op{Desc: fmt.Sprintf("writing link %q -> %q", shown, s.Root.Display(target)), Kind: "write-link", Path: n.path, ConfigPath: n.entry}, func(*oplog.Logger) error {
+	err = log.Do(s.linkOp(n, s.Root.Display(target)), func(*oplog.Logger) error {
 		return s.Root.Link(target, n.path)
 	})
 	if err != nil {

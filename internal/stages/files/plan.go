@@ -28,6 +28,7 @@ type node struct {
 	present bool         // something was at the path before the stage began
 	stat    sysroot.Stat // and what
 	made    bool         // by an earlier run of the stage that was cut
+	kept    bool         // it is as the config says
 	fetches []*fetch     // of a file: contents, then appends
 }
 
@@ -42,9 +43,14 @@ type fetch struct {
 	tempName string
 }
 
-// plan is what the stage will do to the tree. Accounts and units need no plan:
+// isLastOf tells whether the file is whole with this.
+func (f *fetch) isLastOf(n *node) bool {
+	return len(n.fetches) == 0 || f == n.fetches[len(n.fetches)-1]
+}
+
+// tasks are what the stage will do to the tree. Accounts and units need no plan:
 // their config entries say it all.
-type plan struct {
+type tasks struct {
 	nodes   []*node
 	removes bool // some entry overwrites what is there
 }
@@ -98,8 +104,8 @@ func (l *looker) lstat(p string) (sysroot.Stat, error) {
 	return l.dir.Lstat(path.Base(p))
 }
 
-func (s *stage) makePlan() (*plan, error) {
-	p := &plan{}
+func (s *stage) makePlan() (*tasks, error) {
+	p := &tasks{}
 	l := &looker{root: s.Root, parents: map[string]string{}, missing: map[string]bool{}}
 	defer l.close()
 	st := &s.Config.Storage
@@ -247,7 +253,7 @@ func depth(p string) int {
 
 // download starts what has to come over the network, in the order in which it
 // is needed, each to a temporary file on the filesystem of its destination.
-func (p *plan) download(s *stage, ahead *resource.Ahead) {
+func (p *tasks) download(s *stage, ahead *resource.Ahead) {
 	var doomed []string
 	for _, n := range p.nodes {
 		if n.overwrite() {
@@ -256,7 +262,7 @@ func (p *plan) download(s *stage, ahead *resource.Ahead) {
 	}
 	for _, n := range p.nodes {
 		for i, f := range n.fetches {
-			if !resource.Networked(f.request.URL) || s.Fetcher.IsOffline() {
+			if n.kept || !resource.Networked(f.request.URL) || s.Fetcher.IsOffline() {
 				continue
 			}
 			f.tempDir, f.tempName = s.tempDir(n.path, doomed), tempName(n, i)
@@ -285,7 +291,7 @@ func (s *stage) tempDir(p string, doomed []string) string {
 }
 
 // temps lists every temporary name that the stage may leave when it is cut.
-func (p *plan) temps(s *stage) []string {
+func (p *tasks) temps(s *stage) []string {
 	var doomed []string
 	for _, n := range p.nodes {
 		if n.overwrite() {
@@ -310,7 +316,7 @@ func (p *plan) temps(s *stage) []string {
 func tempName(n *node, i int) string { return sysroot.TempName(fmt.Sprintf("%s %d", n.path, i)) }
 
 // dropTemps removes the temporary files that were not used.
-func (p *plan) dropTemps() {
+func (p *tasks) dropTemps() {
 	for _, n := range p.nodes {
 		for _, f := range n.fetches {
 			if f.temp != nil {

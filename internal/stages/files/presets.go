@@ -89,17 +89,29 @@ func (s *stage) writePresets(p *presets) error {
 	return nil
 }
 
+func presetOp(p *preset) oplog.Op {
+	state := "disabled"
+	if p.enabled {
+		state = "enabled"
+	}
+	return oplog.Op{Desc: fmt.Sprintf("setting preset to %s for %q", state, p.text()), Kind: "preset", Path: p.name, ConfigPath: p.entry}
+}
+
+func disableOp(unit, entry string) oplog.Op {
+	return oplog.Op{Desc: fmt.Sprintf("removing enablement symlink(s) for %q", unit), Kind: "disable-unit", Path: unit, ConfigPath: entry}
+}
+
 func (s *stage) enable(p *preset) error {
-	op := oplog.Op{Desc: fmt.Sprintf("setting preset to enabled for %q", p.text()), Kind: "preset", Path: p.name, ConfigPath: p.entry}
-	return s.Log.Do(op, func(*oplog.Logger) error { return s.addPreset("enable " + p.text()) })
+	r := s.Log.Start(presetOp(p))
+	return r.End(s.addPreset("enable "+p.text(), r))
 }
 
 // disable writes a line only for units that the tree enables: the line, and
 // then the removal of their links, so that a run that is cut between the two is
 // known by the line.
 func (s *stage) disable(p *preset) error {
-	op := oplog.Op{Desc: fmt.Sprintf("setting preset to disabled for %q", p.text()), Kind: "preset", Path: p.name, ConfigPath: p.entry}
-	return s.Log.Do(op, func(log *oplog.Logger) error {
+	r := s.Log.Start(presetOp(p))
+	return r.End(func() error {
 		line := "disable " + p.text()
 		had, err := s.hasPreset(line)
 		if err != nil {
@@ -112,23 +124,23 @@ func (s *stage) disable(p *preset) error {
 			}
 		}
 		if len(linked) == 0 {
+			r.Keep()
 			return nil
 		}
-		if err := s.addPreset(line); err != nil {
+		if err := s.addPreset(line, r); err != nil {
 			return err
 		}
 		for _, unit := range linked {
-			if err := s.removeLinks(log, unit, p.entry); err != nil {
+			if err := s.removeLinks(r.Log(), unit, p.entry); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
+	}())
 }
 
 func (s *stage) removeLinks(log *oplog.Logger, unit, entry string) error {
-	op := oplog.Op{Desc: fmt.Sprintf("removing enablement symlink(s) for %q", unit), Kind: "disable-unit", Path: unit, ConfigPath: entry}
-	return log.Do(op, func(*oplog.Logger) error {
+	return log.Do(disableOp(unit, entry), func(*oplog.Logger) error {
 		if res, err := s.systemctl("disable", unit); err != nil {
 			return fmt.Errorf("cannot remove symlink(s) for %s: %w: %q", unit, err, strings.TrimSpace(string(res.Stdout)+string(res.Stderr)))
 		}
@@ -158,12 +170,13 @@ func (s *stage) hasPreset(line string) (bool, error) {
 
 // addPreset adds a line to the preset file unless it is there already. The file
 // is replaced as a whole, so it never holds half a line.
-func (s *stage) addPreset(line string) error {
+func (s *stage) addPreset(line string, r *oplog.Running) error {
 	p, text, err := s.readPresets()
 	if err != nil {
 		return err
 	}
 	if slices.Contains(strings.Split(text, "\n"), line) {
+		r.Keep()
 		return nil
 	}
 	if text != "" && !strings.HasSuffix(text, "\n") {

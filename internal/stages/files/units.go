@@ -74,7 +74,7 @@ func (s *stage) createUnit(u *config.Unit, entry string) error {
 			return nil
 		}
 		p, err := s.Root.Resolve(at)
-		if err != nil {
+		if err != nil || u.Mask != nil && *u.Mask && s.isMasked(p) {
 			return err
 		}
 		s.label(p)
@@ -84,10 +84,25 @@ func (s *stage) createUnit(u *config.Unit, entry string) error {
 
 // writeUnit replaces a file or link at the resolved path; a directory there is an error.
 func (s *stage) writeUnit(log *oplog.Logger, what, p, contents, entry string) error {
-	desc := fmt.Sprintf("%s at %q", what, s.Root.Display(p))
-	r := log.Start(oplog.Op{Desc: desc, Kind: "write-unit", Path: p, ConfigPath: entry})
+	r := log.Start(s.unitOp(what, p, entry))
+	if s.samePlain(p, []byte(contents), fileMode) {
+		r.Keep()
+		return r.End(nil)
+	}
 	r.AddBytes(int64(len(contents)))
 	return r.End(entryError(entry, s.writePlain(p, []byte(contents), fileMode)))
+}
+
+func (s *stage) unitOp(what, p, entry string) oplog.Op {
+	return oplog.Op{Desc: fmt.Sprintf("%s at %q", what, s.Root.Display(p)), Kind: "write-unit", Path: p, ConfigPath: entry}
+}
+
+func maskOp(name, p, entry string) oplog.Op {
+	return oplog.Op{Desc: fmt.Sprintf("masking unit %q", name), Kind: "mask-unit", Path: p, ConfigPath: entry}
+}
+
+func unmaskOp(name, p, entry string) oplog.Op {
+	return oplog.Op{Desc: fmt.Sprintf("unmasking unit %q", name), Kind: "unmask-unit", Path: p, ConfigPath: entry}
 }
 
 // writePlain puts a file of root's at a resolved path, with its parents.
@@ -116,8 +131,12 @@ func (s *stage) mask(name string, mask bool, entry string) error {
 	if !mask {
 		return s.unmask(name, p, entry)
 	}
-	op := oplog.Op{Desc: fmt.Sprintf("masking unit %q", name), Kind: "mask-unit", Path: p, ConfigPath: entry}
-	return s.Log.Do(op, func(*oplog.Logger) error {
+	r := s.Log.Start(maskOp(name, p, entry))
+	return r.End(func() error {
+		if s.isMasked(p) {
+			r.Keep()
+			return nil
+		}
 		s.label(p)
 		s.closeDirs()
 		if err := s.Root.RemoveAll(p); err != nil {
@@ -131,7 +150,13 @@ func (s *stage) mask(name string, mask bool, entry string) error {
 			return err
 		}
 		return dir.Symlink("/dev/null", path.Base(p))
-	})
+	}())
+}
+
+// isMasked tells whether a finished tree has the link already.
+func (s *stage) isMasked(p string) bool {
+	target, err := s.Root.Readlink(p)
+	return s.finished && err == nil && target == "/dev/null"
 }
 
 func (s *stage) unmask(name, p, entry string) error {
@@ -139,8 +164,7 @@ func (s *stage) unmask(name, p, entry string) error {
 	if err != nil || target != "/dev/null" {
 		return nil // not masked
 	}
-	op := oplog.Op{Desc: fmt.Sprintf("unmasking unit %q", name), Kind: "unmask-unit", Path: p, ConfigPath: entry}
-	return s.Log.Do(op, func(*oplog.Logger) error {
+	return s.Log.Do(unmaskOp(name, p, entry), func(*oplog.Logger) error {
 		err := s.Root.Remove(p)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
