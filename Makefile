@@ -10,11 +10,13 @@ DISTRO    := firstboot.dev/ignition/internal/distro
 # More link-time settings for distributions: make EXTRA_LDFLAGS="-X $(DISTRO).NAME=VALUE"
 LDFLAGS   := -X $(DISTRO).Version=$(VERSION) $(EXTRA_LDFLAGS)
 # Inlining costs 0.7 MiB of every initramfs, and pays where bytes are worked on.
-HOT       := runtime internal/runtime/... bufio bytes strings compress/flate \
+HOT       := runtime bufio bytes strings compress/flate \
              $(addprefix crypto/internal/fips140/,aes/... sha256 sha512 sha3 bigmod)
 GCFLAGS   := -gcflags=all=-l $(HOT:%=-gcflags=%=)
 # So does letting each function begin at a multiple of 32 bytes: a quarter of a MiB.
 LDFLAGS   += -funcalign=4
+# A run of seconds gains nothing from the larger garbage collector; a Go that has no other does not know its name.
+export GOEXPERIMENT ?= $(shell GOEXPERIMENT=nogreenteagc $(GO) list unsafe >/dev/null 2>&1 && echo nogreenteagc)
 BUILD     := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false $(GCFLAGS) -ldflags "-s -w $(LDFLAGS)"
 NAMES     := validate apply rmcfg
 TESTFLAGS ?=

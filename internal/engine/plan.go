@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 
 	"firstboot.dev/ignition/internal/config"
-	"firstboot.dev/ignition/internal/config/legacy"
+	"firstboot.dev/ignition/internal/document"
 	"firstboot.dev/ignition/internal/exec"
 	"firstboot.dev/ignition/internal/plan"
 	"firstboot.dev/ignition/internal/stages"
@@ -23,7 +23,7 @@ type PlanOptions struct {
 
 // Plan tells what a boot with a config would do on a tree. Nothing is changed.
 func Plan(ctx context.Context, o PlanOptions) (*plan.Plan, error) {
-	cfg, rep, err := legacy.Parse(o.Raw)
+	doc, rep, err := document.Parse(o.Raw)
 	logReport(o.Log, rep)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't parse config: %w", err)
@@ -38,7 +38,8 @@ func Plan(ctx context.Context, o PlanOptions) (*plan.Plan, error) {
 	}
 	state := &stages.State{}
 	rd := &renderer{log: o.Log, fetcher: base, record: state.AddFetched, origins: new(origins)}
-	if cfg, err = rd.render(ctx, cfg); err != nil {
+	cfg, err := rd.render(ctx, doc.Config)
+	if err != nil {
 		return nil, err
 	}
 	fetcher, err := base.Using(ctx, o.Log, cfg.Ignition)
