@@ -51,6 +51,7 @@ func sorted(names []string) []string {
 type stageFlags struct {
 	common
 	platform, stage choice
+	expectPlan      string
 }
 
 func newStageFlags(p process) (*flag.FlagSet, *stageFlags) {
@@ -61,6 +62,7 @@ func newStageFlags(p process) (*flag.FlagSet, *stageFlags) {
 	fs := flag.NewFlagSet(p.name, flag.ContinueOnError)
 	fs.SetOutput(p.stderr)
 	fs.StringVar(&f.configCache, "config-cache", distro.ConfigCache, "where to cache the config")
+	fs.StringVar(&f.expectPlan, "expect-plan", "", "hash of the plan that alone may be carried out; ignition.plan= of the kernel command line if empty")
 	fs.DurationVar(&f.fetchTimeout, "fetch-timeout", 2*time.Minute, "how long to try to get the first config; 0 means no limit")
 	fs.StringVar(&f.needNet, "neednet", distro.NeednetFile, "flag file to write if the network is needed")
 	fs.StringVar(&f.opsFile, "ops-file", distro.OpsFile, "where to append the record of operations; empty for none")
@@ -116,7 +118,7 @@ func stageMain(ctx context.Context, p process) int {
 	defer closeLog()
 	o.Platform, o.Stage, o.Log = plat, f.stage.value, log
 	o.Root, o.ConfigCache, o.NeedNet, o.StateFile = f.root, f.configCache, f.needNet, f.stateFile
-	o.FetchTimeout = f.fetchTimeout
+	o.FetchTimeout, o.ExpectPlan = f.fetchTimeout, f.expectPlan
 	// Beside the state, so that a run by hand leaves nothing elsewhere.
 	o.FailureFile = filepath.Join(filepath.Dir(f.stateFile), filepath.Base(distro.FailureFile))
 	if id, err := os.ReadFile(distro.BootIDPath); err == nil {

@@ -52,6 +52,10 @@ func (r *run) acquire(ctx context.Context) (config.Config, error) {
 // settle makes a rendered config what all stages run with: its settings are in
 // force, its CAs inline, its parts valid together, and it is in the cache.
 func (r *run) settle(ctx context.Context, user *config.Config) error {
+	if err := r.agreedConfig(*user); err != nil {
+		r.Log.Crit("%v", err)
+		return err
+	}
 	f, err := r.root.Using(ctx, r.Log, user.Ignition)
 	if err != nil {
 		return err

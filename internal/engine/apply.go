@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/document"
@@ -49,11 +48,11 @@ func apply(ctx context.Context, o ApplyOptions, cfg config.Config) error {
 	if !inContainer(o.Container) {
 		return errors.New("this tool is not designed to run on a host system; reprovision the machine instead")
 	}
-	root, err := filepath.Abs(o.Root)
+	root, err := absolute(o.Root)
 	if err != nil {
-		return fmt.Errorf("root %q: %w", o.Root, err)
+		return err
 	}
-	base := newFetcher(o.Options)
+	base := newFetcher(o.Options, 0)
 	if o.Offline {
 		base = base.Offline()
 	}
@@ -149,6 +148,6 @@ func removeConfig(ctx context.Context, o Options) error {
 		return errors.New("cannot delete config on this platform")
 	}
 	r := &run{Options: o, runner: &exec.Runner{}}
-	r.root = newFetcher(o)
+	r.root = newFetcher(o, 0)
 	return del(ctx, r.providerEnv())
 }

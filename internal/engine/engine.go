@@ -44,6 +44,7 @@ type Options struct {
 	FetchTimeout time.Duration // rounded up to whole seconds; 0 = none
 	FailureFile  string        // what a stage that failed leaves for the report; "" = nothing
 	BootID       string        // of this boot of the kernel
+	ExpectPlan   string        // hash of the plan that alone may be carried out; "" = what the kernel command line says
 
 	Version         string
 	SystemDirs      []string // highest priority first
@@ -69,7 +70,9 @@ type run struct {
 	env     *providers.Env
 	runner  *exec.Runner
 	origins origins
+	base    config.Config // of the distribution
 	config  config.Config // what the stage runs with, as far as it is known
+	agreed  agreement
 }
 
 // Run runs one stage and returns the exit code.
@@ -115,9 +118,9 @@ func newRun(o Options) (*run, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s is not a valid stage", o.Stage)
 	}
-	root, err := filepath.Abs(o.Root)
+	root, err := absolute(o.Root)
 	if err != nil {
-		return nil, fmt.Errorf("root %q: %w", o.Root, err)
+		return nil, err
 	}
 	o.Root = root
 	state, err := loadState(o.StateFile)
@@ -125,7 +128,7 @@ func newRun(o Options) (*run, error) {
 		return nil, fmt.Errorf("reading state: %w", err)
 	}
 	r := &run{Options: o, stage: stage, state: state, runner: &exec.Runner{}}
-	r.root = newFetcher(o)
+	r.root = newFetcher(o, 0)
 	if stage.Name == "fetch-offline" {
 		r.root = r.root.Offline()
 	}
@@ -137,19 +140,33 @@ func newRun(o Options) (*run, error) {
 	return r, nil
 }
 
-func newFetcher(o Options) *resource.Fetcher {
+func absolute(root string) (string, error) {
+	p, err := filepath.Abs(root)
+	if err != nil {
+		return "", fmt.Errorf("root %q: %w", root, err)
+	}
+	return p, nil
+}
+
+// newFetcher gives the fetcher of default settings; limit is for resources whose config sets none.
+func newFetcher(o Options, limit time.Duration) *resource.Fetcher {
 	return resource.New(resource.Options{
 		Version:  o.Version,
 		Stable:   config.MaxStable(),
 		OEMDir:   o.OEMDir,
+		Limit:    limit,
 		Progress: func(s string) { oplog.Status(s) },
 	})
 }
 
 // run goes through the steps that all stages share.
 func (r *run) run(ctx context.Context) error {
-	base, err := r.baseConfig()
-	if err != nil {
+	if err := r.agree(); err != nil {
+		r.Log.Crit("%v", err)
+		return err
+	}
+	var err error
+	if r.base, err = r.baseConfig(); err != nil {
 		r.Log.Crit("failed to acquire system base config: %v", err)
 		return err
 	}
@@ -165,7 +182,7 @@ func (r *run) run(ctx context.Context) error {
 		r.Log.Crit("failed to acquire config: %v", err)
 		return err
 	}
-	r.config = config.Merge(base, user)
+	r.config = config.Merge(r.base, user)
 	return r.runStage(ctx, r.config)
 }
 
@@ -180,6 +197,7 @@ func (r *run) runStage(ctx context.Context, full config.Config) error {
 		Runner:    r.runner,
 		State:     r.state,
 		Fragments: r.Fragments,
+		Agreed:    r.agreedOperations(),
 
 		CommandLine: func() (string, error) { return readCommandLineFile(r.CommandLinePath) },
 	})

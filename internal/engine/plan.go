@@ -4,8 +4,11 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"path/filepath"
+	"io/fs"
+	"slices"
+	"sync"
 
 	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/document"
@@ -21,37 +24,155 @@ type PlanOptions struct {
 	Online bool // fetch what the config refers to
 }
 
+// planner makes a plan.
+type planner struct {
+	*run
+	unknown []string
+}
+
 // Plan tells what a boot with a config would do on a tree. Nothing is changed.
 func Plan(ctx context.Context, o PlanOptions) (*plan.Plan, error) {
-	doc, rep, err := document.Parse(o.Raw)
-	logReport(o.Log, rep)
+	p, err := newPlanner(o)
 	if err != nil {
-		return nil, fmt.Errorf("couldn't parse config: %w", err)
+		return nil, err
 	}
-	root, err := filepath.Abs(o.Root)
+	base, err := p.baseConfig()
 	if err != nil {
-		return nil, fmt.Errorf("root %q: %w", o.Root, err)
+		return nil, fmt.Errorf("base config: %w", err)
 	}
-	base := newFetcher(o.Options)
+	user, err := p.userConfig(ctx, o.Raw)
+	if err != nil {
+		return nil, err
+	}
+	cfg := config.Merge(base, user)
+	hash, err := configDigest(cfg)
+	if err != nil {
+		return nil, err
+	}
+	env := &stages.Env{
+		Config: &cfg, Root: p.Root, Log: o.Log, Fetcher: p.fetcher, Runner: p.runner, State: p.state, Fragments: o.Fragments,
+	}
+	whole := &plan.Plan{Unknown: p.unknown}
+	if whole.Operations, err = stages.Preview(ctx, env); err != nil {
+		return nil, err
+	}
+	if len(p.unknown) > 0 {
+		return whole, nil
+	}
+	// A stage compares before it fetches anything.
+	ops := whole.Operations
+	if o.Online {
+		env.Fetcher = env.Fetcher.Offline()
+		if ops, err = stages.Preview(ctx, env); err != nil {
+			return nil, err
+		}
+	}
+	whole.Hash = plan.Hash{Config: hash, Files: plan.Digest(ops)}.String()
+	return whole, nil
+}
+
+// configDigest is the part of a plan's hash that a fetch stage compares.
+func configDigest(c config.Config) (string, error) {
+	raw, err := config.MarshalCache(c)
+	return plan.ConfigDigest(raw), err
+}
+
+// agreement is what a run may do. Without one it may do anything.
+type agreement struct {
+	plan.Hash
+	given bool
+}
+
+// agree reads the hash of the plan that alone may be carried out: of the flag,
+// else of the kernel command line.
+func (r *run) agree() error {
+	text := r.ExpectPlan
+	if text == "" {
+		args, err := readCommandLine(r.CommandLinePath)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		for _, a := range args {
+			if a.Key == "ignition.plan" {
+				text = a.Value
+			}
+		}
+	}
+	if text == "" {
+		return nil
+	}
+	h, err := plan.ParseHash(text)
+	r.agreed = agreement{h, err == nil}
+	return err
+}
+
+// agreedConfig refuses another config than the plan's, before anything keeps it.
+func (r *run) agreedConfig(user config.Config) error {
+	if !r.agreed.given {
+		return nil
+	}
+	is, err := configDigest(config.Merge(r.base, user))
+	if err != nil {
+		return err
+	}
+	return plan.Check("config", r.agreed.Config, is)
+}
+
+// agreedOperations is for the stages that change the machine.
+func (r *run) agreedOperations() func(string, []plan.Operation) error {
+	if !r.agreed.given {
+		return nil
+	}
+	want := map[string]string{"disks": r.agreed.Disks, "files": r.agreed.Files}
+	return func(stage string, ops []plan.Operation) error {
+		return plan.Check(stage, want[stage], plan.Digest(ops))
+	}
+}
+
+func newPlanner(o PlanOptions) (*planner, error) {
+	root, err := absolute(o.Root)
+	if err != nil {
+		return nil, err
+	}
+	o.Root = root
+	p := &planner{run: &run{Options: o.Options, state: &stages.State{}, runner: &exec.Runner{}, root: newFetcher(o.Options, o.FetchTimeout)}}
 	if !o.Online {
-		base = base.Offline()
+		p.run.root = p.run.root.Offline()
 	}
-	state := &stages.State{}
-	rd := &renderer{log: o.Log, fetcher: base, record: state.AddFetched, origins: new(origins)}
-	cfg, err := rd.render(ctx, doc.Config)
-	if err != nil {
-		return nil, err
+	return p, nil
+}
+
+// userConfig is the config as the files stage gets it from the cache.
+func (p *planner) userConfig(ctx context.Context, raw []byte) (config.Config, error) {
+	doc, rep, err := document.Parse(raw)
+	logReport(p.Log, rep)
+	user := doc.Config
+	switch {
+	case errors.Is(err, config.ErrEmpty):
+		p.Log.Info("%v: continuing with an empty config, as a boot does", err)
+		user = config.Empty()
+	case err != nil:
+		return user, fmt.Errorf("couldn't parse config: %w", err)
+	default:
+		p.state.AddFetched(stages.FetchedConfig{Kind: "user", Source: "plan"})
 	}
-	fetcher, err := base.Using(ctx, o.Log, cfg.Ignition)
-	if err != nil {
-		return nil, err
+	rd := newRenderer(p.run)
+	var mu sync.Mutex
+	rd.missing = func(where, shown string, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		p.unknown = append(p.unknown, fmt.Sprintf("%s: the config at %s was not read, and what it adds or replaces is not in this plan: %v", where, shown, err))
 	}
-	if rep := config.ValidateMerged(cfg); rep.IsFatal() {
-		logReport(o.Log, rep)
-		return nil, config.ErrInvalid
+	if user, err = rd.render(ctx, user); err != nil {
+		return user, err
 	}
-	ops, err := stages.Preview(ctx, &stages.Env{
-		Config: &cfg, Root: root, Log: o.Log, Fetcher: fetcher, Runner: &exec.Runner{}, State: state, Fragments: o.Fragments,
-	})
-	return &plan.Plan{Operations: ops}, err
+	slices.Sort(p.unknown) // configs of one level are fetched side by side
+	if p.fetcher, err = p.run.root.Using(ctx, p.Log, user.Ignition); err != nil {
+		return user, err
+	}
+	if rep := config.ValidateMerged(user); rep.IsFatal() {
+		logReport(p.Log, rep)
+		return user, config.ErrInvalid
+	}
+	return user, nil
 }

@@ -33,6 +33,7 @@ type renderer struct {
 	fetcher *resource.Fetcher // default settings
 	record  func(stages.FetchedConfig)
 	origins *origins
+	missing func(where, shown string, err error) // nil: a config that cannot be fetched is an error; else it counts as empty
 }
 
 func newRenderer(r *run) *renderer {
@@ -153,7 +154,12 @@ func (rd *renderer) fetch(ctx context.Context, log *oplog.Logger, f *resource.Fe
 		return fail(err)
 	}
 	raw, info, err := f.Bytes(ctx, log, req)
-	if err != nil {
+	switch {
+	case err == nil:
+	case rd.missing != nil && ctx.Err() == nil:
+		rd.missing(where, shown, err)
+		return config.Empty(), nil
+	default:
 		return fail(err)
 	}
 	if strings.HasPrefix(sourceOf(ref), "data:") {

@@ -5,7 +5,14 @@
 // its text forms; the stages make it, from a config and from what they find.
 package plan
 
-import "firstboot.dev/ignition/internal/oplog"
+import (
+	"errors"
+
+	"firstboot.dev/ignition/internal/oplog"
+)
+
+// ErrChanged means that a plan was made of something that moved.
+var ErrChanged = errors.New("the root changed while the plan was made; run it again when nothing else writes to it")
 
 // Effect is what an operation does to its object.
 type Effect string
@@ -44,6 +51,8 @@ type Download struct {
 // Plan is all operations of a boot.
 type Plan struct {
 	Operations []Operation `json:"operations"`
+	Hash       string      `json:"hash,omitempty"`    // empty where something is not known
+	Unknown    []string    `json:"unknown,omitempty"` // what could not be looked at, and what it means
 }
 
 // Changes tells whether there is something to do.

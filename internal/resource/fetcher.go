@@ -34,6 +34,8 @@ type Options struct {
 	Stable   string       // newest stable spec version for Accept
 	OEMDir   string       // root of oem:// URLs
 	Progress func(string) // told about long downloads, may be nil
+	// Limit is the total time-out of resources whose config sets none; 0 = none.
+	Limit time.Duration
 	// Dial connects instead of the dialer itself, e.g. to stand-ins in tests; nil = d.DialContext.
 	Dial func(ctx context.Context, d *net.Dialer, network, addr string) (net.Conn, error)
 
@@ -236,9 +238,13 @@ func (f *Fetcher) To(ctx context.Context, log Log, r Request, dst Sink) (Info, e
 		return Info{}, err
 	}
 	defer out.abort()
-	if f.total > 0 { // for all requests that the resource takes
+	total := f.total
+	if total == 0 {
+		total = f.shared.opts.Limit
+	}
+	if total > 0 { // for all requests that the resource takes
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, f.total, errTotal)
+		ctx, cancel = context.WithTimeoutCause(ctx, total, errTotal)
 		defer cancel()
 	}
 	if err := s.fetch(ctx, f, log, r, out); err != nil {

@@ -7,6 +7,7 @@ package stages
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"firstboot.dev/ignition/internal/block"
@@ -39,6 +40,10 @@ type Env struct {
 	Live      bool // ignition-apply: only what can be done to a running system
 
 	CommandLine func() (string, error) // of the kernel
+
+	// Agreed refuses what a stage is about to do if a plan was given and this is
+	// not in it. nil agrees.
+	Agreed func(stage string, ops []plan.Operation) error
 }
 
 // Stage is one row of the table.
@@ -113,6 +118,17 @@ func runMount(ctx context.Context, e *Env) (err error) {
 
 // runFiles runs the files stage and takes out of the state what is on disk now.
 func runFiles(ctx context.Context, e *Env) error {
+	if e.Agreed != nil {
+		offline := *e
+		offline.Fetcher = e.Fetcher.Offline()
+		ops, err := previewFiles(ctx, &offline)
+		if err == nil {
+			err = e.Agreed("files", ops)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	root, err := sysroot.Open(e.Root)
 	if err != nil {
 		return err
@@ -149,16 +165,47 @@ func filesInput(e *Env, root *sysroot.Root) files.Input {
 	}
 }
 
-// Preview tells what the stages would do on a tree.
+// Preview tells what the stages would do on a machine, in the order of a boot.
 func Preview(ctx context.Context, e *Env) (list []plan.Operation, err error) {
+	for _, one := range []struct {
+		stage   string
+		preview func(context.Context, *Env) ([]plan.Operation, error)
+	}{
+		{"files", previewFiles},
+	} {
+		ops, err := one.preview(ctx, e)
+		for i := range ops {
+			ops[i].Stage = one.stage
+		}
+		list = append(list, ops...)
+		if err != nil {
+			return list, err
+		}
+	}
+	return list, nil
+}
+
+func previewFiles(ctx context.Context, e *Env) ([]plan.Operation, error) {
 	root, err := sysroot.Open(e.Root)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
 	ops, err := files.Preview(ctx, filesInput(e, root))
-	for i := range ops {
-		ops[i].Stage = "files"
+	if err != nil {
+		return ops, err
 	}
-	return append(list, ops...), err
+	before, err := root.Lstat("/")
+	if err != nil {
+		return ops, err
+	}
+	now, err := sysroot.Open(e.Root)
+	if err != nil {
+		return ops, fmt.Errorf("%w: %s: %w", plan.ErrChanged, e.Root, err)
+	}
+	defer now.Close()
+	if st, err := now.Lstat("/"); err != nil || st.Dev != before.Dev || st.Ino != before.Ino {
+		return ops, fmt.Errorf("%w: %s is another directory now", plan.ErrChanged, e.Root)
+	}
+	return ops, nil
 }

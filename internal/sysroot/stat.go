@@ -33,6 +33,8 @@ func fromStatx(sx *unix.Statx_t) Stat {
 		Size: int64(sx.Size),
 		Dev:  unix.Mkdev(sx.Dev_major, sx.Dev_minor),
 		Ino:  sx.Ino,
+
+		Changed: sx.Ctime.Sec*1e9 + int64(sx.Ctime.Nsec),
 	}
 	if sx.Mask&unix.STATX_MNT_ID != 0 {
 		st.MountID = sx.Mnt_id

@@ -33,6 +33,7 @@ type Stat struct {
 	Size     int64
 	Dev, Ino uint64
 	MountID  uint64 // 0 on kernels before 5.8
+	Changed  int64  // ns since 1970 when contents or metadata last changed
 }
 
 // ErrMountpoint is returned by RemoveAll for a tree that holds a mount point.

@@ -48,10 +48,12 @@ func TestMain(m *testing.M) {
 // machine is one machine being provisioned: its sysroot and its /run.
 type machine struct {
 	once bool // no second run of the files stage: the config empties a directory, or a server counts
-	t    *testing.T
-	dir  string
-	root string
-	env  []string
+
+	planned func() // called when the plan is made, before the stages run
+	t       *testing.T
+	dir     string
+	root    string
+	env     []string
 }
 
 // result is what one stage left.
@@ -180,6 +182,9 @@ func (m *machine) provision(config string) result {
 	m.t.Helper()
 	m.write("config.ign", config)
 	planned := m.plan()
+	if m.planned != nil {
+		m.planned()
+	}
 	m.stage(0, "file", "fetch")
 	res := m.stage(0, "file", "files")
 	if did := strings.Join(m.changes("run/ops.jsonl"), "\n"); did != planned {

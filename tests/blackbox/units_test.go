@@ -19,7 +19,7 @@ const preset = "etc/systemd/system-preset/20-ignition.preset"
 // systemctl puts a stand-in on PATH that calls the units of the list enabled and notes its calls.
 func (m *machine) systemctl(enabled string) {
 	m.write("bin/systemctl", fmt.Sprintf(`#!/bin/sh
-echo "$*" >>%q
+[ -n "$UNCOUNTED" ] || echo "$*" >>%q
 case $1 in --version) echo "systemd 252 (252.1)"; exit;; esac
 case $3 in
 is-enabled) case " %s " in *" $4 "*) exit 0;; esac; exit 1;;

@@ -48,7 +48,11 @@ type Fragment struct {
 // in a directory of higher priority hides the same name below.
 func BaseFragments(log resource.Log, dirs []string, platform string, f func(Fragment) error) (int, error) {
 	n := 0
-	for _, sub := range []string{"base.d", filepath.Join("base.platform.d", platform)} {
+	subs := []string{"base.d"}
+	if platform != "" {
+		subs = append(subs, filepath.Join("base.platform.d", platform))
+	}
+	for _, sub := range subs {
 		paths, err := fragmentPaths(log, dirs, sub)
 		if err != nil {
 			return n, err

@@ -16,6 +16,7 @@ import (
 	"firstboot.dev/ignition/internal/oplog"
 	"firstboot.dev/ignition/internal/plan"
 	"firstboot.dev/ignition/internal/resource"
+	"firstboot.dev/ignition/internal/sysroot"
 )
 
 // preview goes through the parts of the stage as Run does, and writes down
@@ -23,8 +24,9 @@ import (
 type preview struct {
 	*stage
 	list []plan.Operation
-	gone []string               // what an operation so far has removed with all beneath
-	made map[string]fs.FileMode // types of what one has made
+	seen map[string]sysroot.Stat // what was where it was looked at first; zero: nothing
+	gone []string                // what an operation so far has removed with all beneath
+	made map[string]fs.FileMode  // types of what one has made
 }
 
 // Preview tells what Run would do to the tree, in the order of the record. It
@@ -41,7 +43,13 @@ func Preview(ctx context.Context, in Input) ([]plan.Operation, error) {
 	if err := s.findFinished(); err != nil {
 		return nil, hint(err)
 	}
-	p := &preview{stage: s, made: map[string]fs.FileMode{}}
+	p := &preview{stage: s, made: map[string]fs.FileMode{}, seen: map[string]sysroot.Stat{}}
+	for _, n := range s.plan.nodes {
+		p.seen[n.path] = n.stat
+	}
+	for _, file := range []string{"/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", presetPath, crypttabPath} {
+		p.look(file)
+	}
 	for _, part := range []struct {
 		wrap string
 		live bool
@@ -59,7 +67,26 @@ func Preview(ctx context.Context, in Input) ([]plan.Operation, error) {
 			return p.list, fmt.Errorf("%s%w", part.wrap, hint(err))
 		}
 	}
-	return p.list, nil
+	return p.list, p.unchanged()
+}
+
+// look notes what is at a path.
+func (p *preview) look(at string) (sysroot.Stat, error) {
+	st, err := p.Root.Lstat(at)
+	if _, ok := p.seen[at]; !ok {
+		p.seen[at] = st
+	}
+	return st, err
+}
+
+// unchanged makes sure that what was looked at is still the same.
+func (p *preview) unchanged() error {
+	for at, before := range p.seen {
+		if now, _ := p.Root.Lstat(at); now != before {
+			return fmt.Errorf("%w: %s", plan.ErrChanged, p.Root.Display(at))
+		}
+	}
+	return nil
 }
 
 func (p *preview) add(op plan.Operation) { p.list = append(p.list, op) }
@@ -263,10 +290,23 @@ func (p *preview) file(n *node, effect plan.Effect) error {
 		op.Fetches = download(f)
 		ops = append(ops, op)
 	}
+	same := p.contents(n, n.fetches, ops, false)
 	ops[0].Loses = p.loses(n)
-	if p.mayBeSame(n) && n.present {
+	if n.present && p.mayBeSame(n) && ops[0].Depends == "" {
+		var err error
+		if same {
+			same, err = p.sameOwner(n)
+		}
+		if err == nil && !same && n.inTheWay() {
+			err = p.exists(n)
+		}
+		if err != nil {
+			return err
+		}
 		for i := range ops {
-			ops[i].Depends = "what the server sends: nothing is done if it is what is there"
+			if same {
+				ops[i].Effect, ops[i].Diff = plan.Keep, ""
+			}
 		}
 	}
 	p.list = append(p.list, ops...)
@@ -274,12 +314,14 @@ func (p *preview) file(n *node, effect plan.Effect) error {
 }
 
 func (p *preview) appends(n *node) error {
-	for _, f := range n.fetches {
-		op := plan.Of(p.appendOp(n, f), plan.Change)
-		op.Fetches = download(f)
-		p.add(op)
-	}
 	if len(n.fetches) > 0 {
+		ops := make([]plan.Operation, len(n.fetches))
+		for i, f := range n.fetches {
+			ops[i] = plan.Of(p.appendOp(n, f), plan.Change)
+			ops[i].Fetches = download(f)
+		}
+		p.contents(n, n.fetches, ops, true)
+		p.list = append(p.list, ops...)
 		return nil
 	}
 	same, err := p.samePermissions(n, n.file.Mode)

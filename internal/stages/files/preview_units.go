@@ -73,17 +73,25 @@ func (p *preview) unitFile(what, file, contents, entry string) error {
 		return err
 	}
 	effect := plan.Create
-	if st, err := p.Root.Lstat(file); err == nil {
+	var old []byte
+	if st, err := p.look(file); err == nil {
 		effect = plan.Change
 		if st.Mode.IsDir() {
 			return fmt.Errorf("%s: is a directory", p.Root.Display(file))
+		}
+		if st.Mode.IsRegular() {
+			old = p.oldText(file)
 		}
 	}
 	if p.samePlain(file, []byte(contents), fileMode) {
 		effect = plan.Keep
 	}
 	p.made[file] = 0
-	p.add(plan.Of(p.unitOp(what, file, entry), effect))
+	op := plan.Of(p.unitOp(what, file, entry), effect)
+	if effect != plan.Keep {
+		op.Diff = plan.Diff(file, old, []byte(contents))
+	}
+	p.add(op)
 	return nil
 }
 
@@ -106,7 +114,7 @@ func (p *preview) maskUnit(u *config.Unit, entry string) error {
 		return nil
 	}
 	effect := plan.Create
-	_, statErr := p.Root.Lstat(file)
+	_, statErr := p.look(file)
 	switch {
 	case masked && p.finished:
 		effect = plan.Keep
