@@ -41,7 +41,7 @@ func loadTree(root string) (tree, error) {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && (name == ".git" || name == "bin" || d.Name() == "testdata"):
+		case d.IsDir() && (name == ".git" || name == "bin" || name == "third_party" || d.Name() == "testdata"):
 			return fs.SkipDir
 		case !d.Type().IsRegular() || name == ".git": // a file where the tree is a git worktree
 			return nil

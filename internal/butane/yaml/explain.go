@@ -10,7 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	library "go.yaml.in/yaml/v3"
+	library "firstboot.dev/ignition/third_party/yaml"
 )
 
 // Error is an error of the text. The message starts as the library's does, whose line may be one where a

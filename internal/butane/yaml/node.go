@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	library "go.yaml.in/yaml/v3"
+	library "firstboot.dev/ignition/third_party/yaml"
 )
 
 // Kind is what a node is. Aliases are replaced by what they stand for.

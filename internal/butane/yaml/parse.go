@@ -9,7 +9,7 @@ import (
 	"io"
 	"strings"
 
-	library "go.yaml.in/yaml/v3"
+	library "firstboot.dev/ignition/third_party/yaml"
 )
 
 const (
