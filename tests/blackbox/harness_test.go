@@ -25,6 +25,7 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	filteredMain()
 	os.Exit(func() int {
 		syscall.Umask(0o022)
 		dir, err := os.MkdirTemp("", "ignition-blackbox-")

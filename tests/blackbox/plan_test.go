@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package blackbox
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const planConfig = `{"ignition":{"version":"3.4.0"},
+	"storage":{"files":[{"path":"/etc/x","overwrite":true,"contents":{"source":"data:,new%0Asame%0A"}},{"path":"/etc/secret","mode":384,"contents":{"source":"data:,hush"}}]},
+	"systemd":{"units":[{"name":"a.service","contents":"[Service]\nExecStart=/x\n"}]}}`
+
+// TestPlanText is what a person sees.
+func TestPlanText(t *testing.T) {
+	m := newMachine(t)
+	m.write("config.ign", planConfig)
+	m.write("sysroot/etc/x", "old\nsame\n")
+	res := m.run("plan", "--root="+m.root, m.path("config.ign"))
+	want := `stage files:
+  ~ writing file "ROOT/etc/x"  ($.storage.files.0.contents)
+      --- a/etc/x
+      +++ b/etc/x
+      @@ -1,2 +1,2 @@
+      -old
+      +new
+       same
+  + writing file "ROOT/etc/secret"  ($.storage.files.1.contents)
+      not shown: only its owner may read /etc/secret
+  + writing unit "a.service" at "ROOT/etc/systemd/system/a.service"  ($.systemd.units.0)
+      --- /dev/null
+      +++ b/etc/systemd/system/a.service
+      @@ -0,0 +1,2 @@
+      +[Service]
+      +ExecStart=/x
+2 to create, 1 to change, 0 to delete, 0 as the config says
+`
+	if got := strings.ReplaceAll(res.stdout, m.root, "ROOT"); got != want || res.code != 2 || res.stderr != "" {
+		t.Errorf("exit %d, stderr %q\n%s\nwant:\n%s", res.code, res.stderr, got, want)
+	}
+}
+
+// hash gives the hash of the plan for config.ign.
+func (m *machine) hash(more ...string) string {
+	m.t.Helper()
+	res := m.run(append([]string{"plan", "--hash", "--root=" + m.root, m.path("config.ign")}, more...)...)
+	if res.code != 2 {
+		m.t.Fatalf("plan --hash exits with %d:\n%s%s", res.code, res.stdout, res.stderr)
+	}
+	return strings.TrimSpace(res.stdout)
+}
+
+// TestExpectPlan: the stages carry out the plan whose hash they are given, and
+// nothing else.
+func TestExpectPlan(t *testing.T) {
+	for name, row := range map[string]struct {
+		change func(m *machine, hash string) string // gives the hash to expect
+		stage  string                               // that refuses; "" = none
+		says   string
+	}{
+		"as planned": {func(_ *machine, h string) string { return h }, "", ""},
+		"another config": {func(m *machine, h string) string {
+			m.write("config.ign", strings.Replace(planConfig, "new", "newer", 1))
+			return h
+		}, "fetch", "the config part of the plan's hash is"},
+		"a base config": {func(m *machine, h string) string {
+			m.write("vendor/base.d/a.ign", storage("3.4.0", `"directories":[{"path":"/z"}]`))
+			return h
+		}, "fetch", "the config part of the plan's hash is"},
+		"another root":       {func(m *machine, h string) string { m.write("sysroot/etc/systemd/system/a.service", "old"); return h }, "files", "the files part of the plan's hash is"},
+		"a word in a file":   {func(m *machine, h string) string { m.write("sysroot/etc/y", "old"); return h }, "", ""},
+		"cut short":          {func(_ *machine, h string) string { return h[:len(h)-20] }, "fetch", "is cut short"},
+		"mistyped":           {func(_ *machine, h string) string { return strings.Replace(h, "none", "nune", 1) }, "fetch", "is not 32 hexadecimal digits"},
+		"of another version": {func(_ *machine, h string) string { return "p9" + h[2:] }, "fetch", "is of another version"},
+	} {
+		for _, argument := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/argument %t", name, argument), func(t *testing.T) {
+				m := newMachine(t)
+				m.write("config.ign", planConfig)
+				m.write("sysroot/etc/x", "old\n")
+				want := row.change(m, m.hash())
+				var flags []string
+				if argument {
+					m.write("cmdline", "root=/dev/vda9 ignition.plan="+want+"\n")
+				} else {
+					flags = []string{"--expect-plan=" + want}
+				}
+				before := m.listing()
+				for _, stage := range []string{"fetch", "files"} {
+					code := 0
+					if stage == row.stage {
+						code = 1
+					}
+					res := m.stage(code, "file", stage, flags...)
+					if code == 0 {
+						continue
+					}
+					wantText(t, res.stdout, row.says)
+					if after := m.listing(); after != before {
+						t.Errorf("refused, and changed\n%s", difference(before, after))
+					}
+					if stage == "fetch" && m.exists("run/ignition.json") {
+						t.Error("the config that was refused is in the cache")
+					}
+					return
+				}
+				m.wantFile("etc/x", "new\nsame\n")
+			})
+		}
+	}
+}
+
+// TestPlanReferences: what a plan cannot know is said, and there is no hash of it.
+func TestPlanReferences(t *testing.T) {
+	var asked atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if r.URL.Path == "/config" {
+			fmt.Fprint(w, storage("3.4.0", `"directories":[{"path":"/merged"}]`))
+			return
+		}
+		fmt.Fprint(w, "text\n")
+	}))
+	defer server.Close()
+	m := newMachine(t)
+	m.write("config.ign", `{"ignition":{"version":"3.4.0","config":{"merge":[{"source":"`+server.URL+`/config?token=hush"}]}},
+		"storage":{"files":[{"path":"/etc/f","contents":{"source":"`+server.URL+`/file"}}]}}`)
+	res := m.run("plan", "--root="+m.root, m.path("config.ign"))
+	if res.code != 2 || asked.Load() != 0 {
+		t.Errorf("exit %d, %d requests", res.code, asked.Load())
+	}
+	wantText(t, res.stdout, "not known: $.ignition.config.merge.0: the config at "+server.URL+"/config?")
+	wantText(t, res.stdout, "      depends on: what the server sends, which a plan fetches with --online\n")
+	wantText(t, res.stdout, "      downloads "+server.URL+"/file (size not known, no hash in the config)\n")
+	wantNoText(t, res.stdout+res.stderr, "hush")
+	if res := m.run("plan", "--hash", "--root="+m.root, m.path("config.ign")); res.code != 1 || res.stdout != "" {
+		t.Errorf("a hash of what is not known: %d %q", res.code, res.stdout)
+	}
+	res = m.run("plan", "--online", "--root="+m.root, m.path("config.ign"))
+	wantText(t, res.stdout, "(5 bytes, no hash in the config)")
+	wantText(t, res.stdout, "      +text\n")
+	wantText(t, res.stdout, `making directory "`+m.root+`/merged"`)
+	wantNoText(t, res.stdout, "not known")
+	// The hash of a plan that was made online is what a stage finds before it fetches.
+	m.stage(0, "file", "fetch", "--expect-plan="+m.hash("--online"))
+	m.stage(0, "file", "files", "--expect-plan="+m.hash("--online"))
+
+	server.Close()
+	start := time.Now()
+	res = m.run("plan", "--online", "--fetch-timeout=2s", "--root="+m.root, m.path("config.ign"))
+	wantText(t, res.stdout, "not known: $.ignition.config.merge.0: ")
+	wantText(t, res.stdout, "depends on: what the server sends, which could not be fetched: ")
+	if took := time.Since(start); res.code != 2 || took > 20*time.Second {
+		t.Errorf("exit %d after %v", res.code, took)
+	}
+}
+
+// TestPlanRoot has roots that there are no plans for.
+func TestPlanRoot(t *testing.T) {
+	m := newMachine(t)
+	m.write("config.ign", planConfig)
+	for root, says := range map[string]string{m.path("nowhere"): "no such file or directory", m.path("config.ign"): "not a directory"} {
+		res := m.run("plan", "--root="+root, m.path("config.ign"))
+		wantText(t, res.stderr, says)
+		wantText(t, res.stderr, root)
+		if res.code != 1 || res.stdout != "" {
+			t.Errorf("%s: exit %d, %q", root, res.code, res.stdout)
+		}
+	}
+}
+
+// TestPlanRootChanges: a root that is written to while the plan is made is noticed.
+// The server changes it, when the plan has looked at the tree and fetches.
+func TestPlanRootChanges(t *testing.T) {
+	for name, change := range map[string]func(m *machine){
+		"/etc/x":                    func(m *machine) { m.write("sysroot/etc/x", "other") },
+		"/etc/passwd":               func(m *machine) { m.write("sysroot/etc/passwd", "") },
+		" is another directory now": func(m *machine) { m.must(os.Rename(m.root, m.root+".old")); m.must(os.Mkdir(m.root, 0o755)) },
+	} {
+		m := newMachine(t)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			change(m)
+			fmt.Fprint(w, "text")
+		}))
+		m.write("config.ign", storage("3.4.0", `"files":[{"path":"/etc/x","contents":{"source":"data:,a"}},{"path":"/etc/f","contents":{"source":"`+server.URL+`"}}]`))
+		res := m.run("plan", "--online", "--root="+m.root, m.path("config.ign"))
+		server.Close()
+		wantText(t, res.stderr, "the root changed while the plan was made")
+		wantText(t, res.stderr, m.root+name)
+		if res.code != 1 || res.stdout != "" {
+			t.Errorf("%s: exit %d, %q", name, res.code, res.stdout)
+		}
+	}
+}
+
+// TestPlanReadOnly: on a read-only mount, where nothing could be opened for writing.
+func TestPlanReadOnly(t *testing.T) {
+	needRoot(t)
+	m := newMachine(t)
+	m.write("config.ign", planConfig)
+	runtime.LockOSThread() // and never unlocked: the thread ends with its mounts
+	m.must(syscall.Unshare(syscall.CLONE_NEWNS))
+	m.must(syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""))
+	m.must(syscall.Mount(m.dir, m.dir, "", syscall.MS_BIND, ""))
+	m.must(syscall.Mount("", m.dir, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	defer func() { _ = syscall.Unmount(m.dir, syscall.MNT_DETACH) }()
+	if err := os.WriteFile(filepath.Join(m.root, "probe"), nil, 0o600); err == nil {
+		t.Fatal("the mount is not read-only")
+	}
+	if res := m.run("plan", "--root="+m.root, m.path("config.ign")); res.code != 2 {
+		t.Errorf("exit %d\n%s%s", res.code, res.stdout, res.stderr)
+	}
+}
