@@ -20,6 +20,7 @@ type Host struct {
 	Runner   *exec.Runner
 	AliasDir string   // where Alias makes its links
 	Programs Programs // names of the helper programs
+	ReadOnly bool     // devices go by their own names, and no links are made
 
 	root string // tests put trees of their own in the place of /sys, /proc and /dev
 }

@@ -15,14 +15,22 @@ import (
 	"firstboot.dev/ignition/internal/exec"
 	"firstboot.dev/ignition/internal/plan"
 	"firstboot.dev/ignition/internal/stages"
+	"firstboot.dev/ignition/internal/stages/disks"
 )
 
 // PlanOptions is what a plan depends on.
 type PlanOptions struct {
 	Options
 	Raw    []byte
-	Online bool // fetch what the config refers to
+	Online bool   // fetch what the config refers to
+	Disks  string // DisksLive or DisksNone
 }
+
+// Where a plan looks for disks.
+const (
+	DisksLive = "live" // this machine's
+	DisksNone = "none"
+)
 
 // planner makes a plan.
 type planner struct {
@@ -51,24 +59,40 @@ func Plan(ctx context.Context, o PlanOptions) (*plan.Plan, error) {
 	}
 	env := &stages.Env{
 		Config: &cfg, Root: p.Root, Log: o.Log, Fetcher: p.fetcher, Runner: p.runner, State: p.state, Fragments: o.Fragments,
+		Disks: p.disks(o),
 	}
-	whole := &plan.Plan{Unknown: p.unknown}
-	if whole.Operations, err = stages.Preview(ctx, env); err != nil {
+	if p.Root == "/" {
+		env.CommandLine = func() (string, error) { return readCommandLineFile(p.CommandLinePath) }
+	}
+	whole, err := stages.Preview(ctx, env)
+	if err != nil {
 		return nil, err
 	}
-	if len(p.unknown) > 0 {
+	if whole.Unknown = p.unknown; len(p.unknown) > 0 {
 		return whole, nil
 	}
 	// A stage compares before it fetches anything.
-	ops := whole.Operations
+	compared := whole
 	if o.Online {
 		env.Fetcher = env.Fetcher.Offline()
-		if ops, err = stages.Preview(ctx, env); err != nil {
+		if compared, err = stages.Preview(ctx, env); err != nil {
 			return nil, err
 		}
 	}
-	whole.Hash = plan.Hash{Config: hash, Files: plan.Digest(ops)}.String()
+	h := plan.Hash{Config: hash, Files: compared.Digest("files")}
+	if env.Disks != nil {
+		h.Disks = compared.Digest("disks")
+	}
+	whole.Hash = h.String()
 	return whole, nil
+}
+
+// disks tells where the facts about disks come from.
+func (p *planner) disks(o PlanOptions) func(context.Context, disks.Input) (*disks.Facts, error) {
+	if o.Disks == DisksLive {
+		return disks.Look
+	}
+	return nil
 }
 
 // configDigest is the part of a plan's hash that a fetch stage compares.

@@ -244,7 +244,7 @@ func (m *Manager) SetMark(ctx context.Context, v Volume, mark Mark) error {
 	}
 	c := cryptsetup("token", "import", "--json-file", "-", v.Alias)
 	c.Stdin = bytes.NewReader(token)
-	if err := m.run(ctx, v.op("luks-mark", "marking luks device %s", v.Name), c); err != nil {
+	if err := m.run(ctx, v.markOp(), c); err != nil {
 		return fmt.Errorf("marking luks device: %w", err)
 	}
 	return nil

@@ -47,10 +47,14 @@ func (a Array) CreateCommand() exec.Cmd {
 	return exec.Cmd{Name: distro.Mdadm, Args: append(args, a.Devices...)}
 }
 
+// CreateOp is what the record has of Create.
+func CreateOp(a Array, configPath string) oplog.Op {
+	return oplog.Op{Desc: fmt.Sprintf("creating %q", a.Name), Kind: "create-array", Path: a.Name, ConfigPath: configPath}
+}
+
 // Create makes an array; whatever its members held is gone.
 func Create(ctx context.Context, log *oplog.Logger, r *exec.Runner, a Array, configPath string) error {
-	op := oplog.Op{Desc: fmt.Sprintf("creating %q", a.Name), Kind: "create-array", Path: a.Name, ConfigPath: configPath}
-	if _, err := r.Logged(ctx, log, op, a.CreateCommand()); err != nil {
+	if _, err := r.Logged(ctx, log, CreateOp(a, configPath), a.CreateCommand()); err != nil {
 		return fmt.Errorf("mdadm failed: %w", err)
 	}
 	return nil

@@ -227,6 +227,9 @@ func (g *gatherer) everything() error {
 		}
 	}
 	for i := range g.s.Disks {
+		if g.looking && !g.there(g.s.Disks[i].Device) {
+			continue
+		}
 		_, err := g.disk(&g.s.Disks[i])
 		note(fmt.Sprintf("$.storage.disks.%d", i), err)
 	}
@@ -237,7 +240,7 @@ func (g *gatherer) everything() error {
 		if l := &g.s.LUKS[i]; g.there(deref(l.Device)) {
 			path := fmt.Sprintf("$.storage.luks.%d", i)
 			d, err := g.volume(l)
-			if err == nil {
+			if err == nil && !g.looking {
 				err = g.tryRecovered(g.log, l, path, d)
 			}
 			note(path, err)
