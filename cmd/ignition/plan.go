@@ -25,7 +25,6 @@ type planFlags struct {
 	engine.PlanOptions
 	root              string
 	format, platform  choice
-	disks             choice
 	hash, all, detail bool
 }
 
@@ -33,13 +32,12 @@ func newPlanFlags(p process) (*flag.FlagSet, *planFlags) {
 	f := &planFlags{
 		format:   choice{value: "text", kind: "format", check: func(v string) bool { return v == "text" || v == "json" }},
 		platform: choice{kind: "platform", check: validPlatform},
-		disks:    choice{value: engine.DisksNone, kind: "place of disks", check: func(v string) bool { return v == engine.DisksLive || v == engine.DisksNone }},
 	}
 	fs := flag.NewFlagSet(p.name, flag.ContinueOnError)
 	fs.SetOutput(p.stderr)
 	fs.StringVar(&f.root, "root", "/", "root of the filesystem that the machine would have")
 	fs.Var(&f.platform, "platform", fmt.Sprintf("platform whose base configs count. %v", engine.PlatformNames()))
-	fs.Var(&f.disks, "disks", "disks that the machine would have: live for this machine's (root), none to leave them out")
+	fs.StringVar(&f.Disks, "disks", engine.DisksNone, "disks that the machine would have: live for this machine's, a file of ignition facts, or none to leave them out")
 	fs.Var(&f.format, "format", "how to print the plan: text or json")
 	fs.BoolVar(&f.hash, "hash", false, "print the plan's hash alone")
 	fs.BoolVar(&f.all, "all", false, "list what stays as it is too")
@@ -92,7 +90,7 @@ func makePlan(ctx context.Context, p process, f *planFlags, file string) (*plan.
 	}
 	timeout := f.FetchTimeout
 	f.Options = env
-	f.FetchTimeout, f.Root, f.Disks = timeout, f.root, f.disks.value
+	f.FetchTimeout, f.Root = timeout, f.root
 	if f.platform.value != "" {
 		if f.Platform, err = engine.LookupPlatform(f.platform.value); err != nil {
 			return nil, err

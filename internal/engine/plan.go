@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"sync"
 
@@ -23,7 +24,9 @@ type PlanOptions struct {
 	Options
 	Raw    []byte
 	Online bool   // fetch what the config refers to
-	Disks  string // DisksLive or DisksNone
+	Disks  string // DisksLive, DisksNone or the name of a file with facts
+
+	Machine *disks.Machine // what that file says
 }
 
 // Where a plan looks for disks.
@@ -40,7 +43,7 @@ type planner struct {
 
 // Plan tells what a boot with a config would do on a tree. Nothing is changed.
 func Plan(ctx context.Context, o PlanOptions) (*plan.Plan, error) {
-	p, err := newPlanner(o)
+	p, err := newPlanner(&o)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +92,10 @@ func Plan(ctx context.Context, o PlanOptions) (*plan.Plan, error) {
 
 // disks tells where the facts about disks come from.
 func (p *planner) disks(o PlanOptions) func(context.Context, disks.Input) (*disks.Facts, error) {
-	if o.Disks == DisksLive {
+	switch {
+	case o.Machine != nil:
+		return o.Machine.LookAt
+	case o.Disks == DisksLive:
 		return disks.Look
 	}
 	return nil
@@ -153,12 +159,21 @@ func (r *run) agreedOperations() func(string, []plan.Operation) error {
 	}
 }
 
-func newPlanner(o PlanOptions) (*planner, error) {
+func newPlanner(o *PlanOptions) (*planner, error) {
 	root, err := absolute(o.Root)
 	if err != nil {
 		return nil, err
 	}
 	o.Root = root
+	if o.Disks != "" && o.Disks != DisksLive && o.Disks != DisksNone {
+		raw, err := os.ReadFile(o.Disks)
+		if err == nil {
+			o.Machine, err = disks.ReadMachine(raw)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("disks %q: %w", o.Disks, err)
+		}
+	}
 	p := &planner{run: &run{Options: o.Options, state: &stages.State{}, runner: &exec.Runner{}, root: newFetcher(o.Options, o.FetchTimeout)}}
 	if !o.Online {
 		p.run.root = p.run.root.Offline()

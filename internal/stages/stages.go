@@ -220,6 +220,11 @@ func previewKargs(_ context.Context, e *Env) (s plan.Stage, err error) {
 	return plan.Stage{Operations: []plan.Operation{op}}, nil
 }
 
+// LookAtDisks describes all disks of this machine.
+func LookAtDisks(ctx context.Context, e *Env) (*disks.Machine, error) {
+	return disks.LookAtAll(ctx, disksInput(e, ""))
+}
+
 func previewDisks(ctx context.Context, e *Env) (plan.Stage, error) {
 	st := &e.Config.Storage
 	if e.Disks == nil || len(st.Disks)+len(st.RAID)+len(st.LUKS)+len(st.Filesystems) == 0 {

@@ -73,6 +73,8 @@ type preview struct {
 
 func (p *preview) add(op oplog.Op, effect plan.Effect, loses, depends string) {
 	one := plan.Of(op, effect)
+	// A reader knows devices by the config's names.
+	one.Desc = strings.ReplaceAll(one.Desc, p.real.AliasDir+"/", "/")
 	one.Loses, one.Depends = loses, depends
 	p.out.Operations = append(p.out.Operations, one)
 }
@@ -138,7 +140,9 @@ func (p *preview) partitioning(o *Partitioning) {
 		return
 	}
 	if o.Wipe {
-		p.add(o.wipeOp(), plan.Delete, "the partition table"+p.lostParts(d, func(int) bool { return true }), "")
+		op := o.wipeOp()
+		op.Desc = fmt.Sprintf("removing the partition table of %q", o.at.Device)
+		p.add(op, plan.Delete, "the partition table"+p.lostParts(d, func(int) bool { return true }), "")
 	}
 	if len(o.Delete)+len(o.Create) == 0 {
 		return
