@@ -154,7 +154,10 @@ func (c Case) runStages(t *testing.T, e *env, r *Result) {
 	}
 	var plan planned
 	if c.plans(stages) {
-		plan = e.plan(t)
+		plan = e.plan(t, "live")
+		if c.Again { // few cases: describing all disks takes its time
+			e.wantFacts(t, plan)
+		}
 		if r.finished && !strings.Contains(c.Config, `"wipe`) && len(plan.sure) > 0 {
 			t.Errorf("the plan of a finished machine has %q", plan.sure)
 		}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -27,12 +28,21 @@ type planned struct {
 	failed  string
 }
 
+// wantFacts compares the plan that is made of a file of facts with the live one.
+func (e *env) wantFacts(t *testing.T, live planned) {
+	t.Helper()
+	e.must(t, "facts", `"$IGNITION" facts -o "$CASE/facts.json"; test "$(stat -c %a "$CASE/facts.json")" = 600`)
+	if desk := e.plan(t, e.path("facts.json")); !reflect.DeepEqual(desk, live) {
+		t.Errorf("the plan from facts is\n%+v\nand the live one\n%+v\nfacts:\n%s", desk, live, mustRead(t, e.path("facts.json")))
+	}
+}
+
 // plan asks for the plan of the config on the disks as they are, and makes sure
 // that asking changes none of them.
-func (e *env) plan(t *testing.T) (p planned) {
+func (e *env) plan(t *testing.T, disks string) (p planned) {
 	t.Helper()
 	before := beginnings(t, e.disks)
-	cmd := exec.Command(ignition, "plan", "--disks=live", "--format=json", "--root="+e.path("sysroot"), e.path("config.ign"))
+	cmd := exec.Command(ignition, "plan", "--disks="+disks, "--format=json", "--root="+e.path("sysroot"), e.path("config.ign"))
 	cmd.Env, cmd.Dir = e.environ(), e.dir
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
