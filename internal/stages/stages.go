@@ -38,6 +38,7 @@ type Env struct {
 	State     *State
 	Fragments bool // write ssh keys to authorized_keys.d/ignition
 	Live      bool // ignition-apply: only what can be done to a running system
+	Accounts  bool // and users and groups
 
 	CommandLine func() (string, error) // of the kernel
 
@@ -157,6 +158,7 @@ func filesInput(e *Env, root *sysroot.Root) files.Input {
 	return files.Input{
 		Config: e.Config, Root: root, Log: e.Log, Fetcher: e.Fetcher, Runner: e.Runner,
 		Live:               e.Live,
+		Accounts:           e.Accounts,
 		Fragments:          e.Fragments,
 		Relabel:            distro.SELinuxRelabel(),
 		ResultFile:         distro.ResultFilePath,
