@@ -41,6 +41,7 @@ var verbs = []struct {
 	run           command
 }{
 	{"apply", "apply a config to the root of a container", applyMain},
+	{"completion", "print the completion script of a shell", completionMain},
 	{"facts", "describe the disks of this machine, for a plan made elsewhere", factsMain},
 	{"plan", "show what a boot would do", planMain},
 	{"report", "show the operations of a run: the slowest, the failed", reportMain},
@@ -70,6 +71,10 @@ var hidden = map[string]command{"boot": bootMain, "butane": transpileMain, "karg
 // dispatch picks the program: by the name that it was called by, by a verb,
 // else the stage runner.
 func dispatch(ctx context.Context, p process) int {
+	if len(p.args) > 0 && p.args[0] == "__complete" { // the scripts of the shells call it, by any name of the binary
+		p.args = p.args[1:]
+		return completeMain(ctx, p)
+	}
 	if run := lookup(strings.TrimPrefix(filepath.Base(p.name), "ignition-")); run != nil {
 		return run(ctx, p)
 	}
