@@ -7,21 +7,43 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
+	"strings"
 
-	"firstboot.dev/ignition/internal/document"
 	"firstboot.dev/ignition/internal/engine"
 	"github.com/coreos/vcontext/report"
 )
 
-// validateMain checks one config. Report entries go to stdout, all else to
-// stderr; warnings alone do not change the exit code.
-func validateMain(_ context.Context, p process) int {
-	var version bool
-	format := choice{value: "text", kind: "format", check: func(v string) bool { return v == "text" || v == "json" }}
+// checked is what came out of the check of one file.
+type checked struct {
+	name string
+	raw  []byte
+	read error // it could not be read
+	rep  report.Report
+	err  error
+}
+
+// passes tells whether a file is good enough for the exit code.
+func (c *checked) passes(strict bool) bool {
+	if c.read != nil || c.err != nil || c.rep.IsFatal() {
+		return false
+	}
+	for _, e := range c.rep.Entries {
+		if strict && e.Kind == report.Warn {
+			return false
+		}
+	}
+	return true
+}
+
+// validateMain checks configs. Report entries go to stdout, all else to stderr; warnings alone do not change the exit
+// code, but with --strict.
+func validateMain(ctx context.Context, p process) int {
+	var version, strict bool
+	format := choice{value: "text", kind: "format", check: func(v string) bool { return v == "text" || v == "json" || v == "sarif" }}
 	fs := flag.NewFlagSet(p.name, flag.ContinueOnError)
 	fs.SetOutput(p.stderr)
-	fs.Var(&format, "format", "how to print the report: text, or json for editors and pipelines")
+	fs.Var(&format, "format", "how to print the report: text, json for programs, or sarif for code scanning")
+	fs.BoolVar(&strict, "strict", false, "fail on warnings too, such as an unknown key")
 	fs.BoolVar(&version, "version", false, "print the version and exit")
 	fs.Usage = usageOf(fs, p.stderr, fmt.Sprintf("Usage:\n  %s [flags] config.ign\n\n", p.name))
 	rest, code, done := parseFlags(fs, p.args)
@@ -32,28 +54,67 @@ func validateMain(_ context.Context, p process) int {
 		printVersion(p.stdout)
 		return engine.ExitOK
 	}
-	if len(rest) != 1 {
+	if len(rest) == 0 {
 		fs.Usage()
 		return engine.ExitFailed
 	}
-	raw, err := readInput(p, rest[0])
+	env, err := environment(p)
 	if err != nil {
-		fmt.Fprintf(p.stderr, "couldn't read config: %v\n", err)
+		fmt.Fprintln(p.stderr, err)
 		return engine.ExitFailed
 	}
-	_, rep, err := document.Parse(raw)
-	if format.value == "json" {
-		return reportJSON(p.stdout, rep, err)
+	results := make([]checked, len(rest))
+	code = engine.ExitOK
+	for i, name := range rest {
+		c := &results[i]
+		c.name = name
+		if c.raw, c.read = readInput(p, name); c.read == nil {
+			c.rep, c.err = engine.Check(ctx, engine.CheckOptions{Options: env, Name: name, Raw: c.raw})
+		}
+		if !c.passes(strict) {
+			code = engine.ExitFailed
+		}
 	}
-	fmt.Fprint(p.stdout, rep.String())
+	if err := printChecked(p, format.value, results, strict); err != nil {
+		fmt.Fprintf(p.stderr, "couldn't print the report: %v\n", err)
+		return engine.ExitFailed
+	}
+	return code
+}
+
+func printChecked(p process, format string, results []checked, strict bool) error {
+	switch format {
+	case "json":
+		return printJSON(p, results, strict)
+	case "sarif":
+		return printSARIF(p, results)
+	}
+	for i := range results {
+		if err := printText(p, &results[i], len(results) > 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printText writes one line per entry, of several files with the file's name before it.
+func printText(p process, c *checked, several bool) error {
+	prefix := ""
+	if several {
+		prefix = c.name + ": "
+	}
+	for _, e := range c.rep.Entries {
+		if _, err := fmt.Fprintln(p.stdout, prefix+e.String()); err != nil {
+			return err
+		}
+	}
 	switch {
-	case rep.IsFatal():
-		return engine.ExitFailed
-	case err != nil:
-		fmt.Fprintf(p.stderr, "couldn't parse config: %v\n", err)
-		return engine.ExitFailed
+	case c.read != nil:
+		fmt.Fprintf(p.stderr, "%scouldn't read config: %v\n", prefix, c.read)
+	case c.err != nil && !c.rep.IsFatal():
+		fmt.Fprintf(p.stderr, "%scouldn't parse config: %v\n", prefix, c.err)
 	}
-	return engine.ExitOK
+	return nil
 }
 
 // jsonEntry is one report entry for programs. Line and column are 1-based and
@@ -67,13 +128,14 @@ type jsonEntry struct {
 }
 
 type jsonReport struct {
+	File    string      `json:"file,omitempty"` // of several
 	Valid   bool        `json:"valid"`
 	Entries []jsonEntry `json:"entries"`
 }
 
-func reportJSON(w io.Writer, rep report.Report, err error) int {
-	out := jsonReport{Valid: err == nil && !rep.IsFatal(), Entries: []jsonEntry{}}
-	for _, e := range rep.Entries {
+func (c *checked) entries() []jsonEntry {
+	out := []jsonEntry{}
+	for _, e := range c.rep.Entries {
 		j := jsonEntry{Severity: e.Kind.String(), Message: e.Message}
 		if e.Context.Len() > 0 {
 			j.Path = e.Context.String()
@@ -81,17 +143,47 @@ func reportJSON(w io.Writer, rep report.Report, err error) int {
 		if e.Marker.StartP != nil {
 			j.Line, j.Column = e.Marker.StartP.Line, e.Marker.StartP.Column
 		}
-		out.Entries = append(out.Entries, j)
+		out = append(out, j)
 	}
-	if err != nil && !rep.IsFatal() {
-		out.Entries = append(out.Entries, jsonEntry{Severity: "error", Message: err.Error()})
+	switch {
+	case c.read != nil:
+		out = append(out, jsonEntry{Severity: "error", Message: "couldn't read config: " + c.read.Error()})
+	case c.err != nil && !c.rep.IsFatal():
+		out = append(out, jsonEntry{Severity: "error", Message: c.err.Error()})
 	}
-	enc := json.NewEncoder(w)
+	return out
+}
+
+// printJSON writes one report, or of several files a list of them. A single file that cannot be read has none.
+func printJSON(p process, results []checked, strict bool) error {
+	var list []jsonReport
+	for i := range results {
+		c := &results[i]
+		list = append(list, jsonReport{File: c.name, Valid: c.passes(strict), Entries: c.entries()})
+	}
+	if len(list) > 1 {
+		return encodeJSON(p, list)
+	}
+	if results[0].read != nil {
+		return printText(p, &results[0], false)
+	}
+	list[0].File = ""
+	return encodeJSON(p, list[0])
+}
+
+func encodeJSON(p process, v any) error {
+	enc := json.NewEncoder(p.stdout)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(out)
-	if !out.Valid {
-		return engine.ExitFailed
+	return enc.Encode(v)
+}
+
+// isAbout tells whether a message has one of the words.
+func isAbout(message string, words ...string) bool {
+	for _, w := range words {
+		if strings.Contains(message, w) {
+			return true
+		}
 	}
-	return engine.ExitOK
+	return false
 }
