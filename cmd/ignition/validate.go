@@ -38,12 +38,14 @@ func (c *checked) passes(strict bool) bool {
 // validateMain checks configs. Report entries go to stdout, all else to stderr; warnings alone do not change the exit
 // code, but with --strict.
 func validateMain(ctx context.Context, p process) int {
-	var version, strict bool
+	var version bool
+	var o engine.CheckOptions
 	format := choice{value: "text", kind: "format", check: func(v string) bool { return v == "text" || v == "json" || v == "sarif" }}
 	fs := flag.NewFlagSet(p.name, flag.ContinueOnError)
 	fs.SetOutput(p.stderr)
 	fs.Var(&format, "format", "how to print the report: text, json for programs, or sarif for code scanning")
-	fs.BoolVar(&strict, "strict", false, "fail on warnings too, such as an unknown key")
+	fs.BoolVar(&o.Online, "online", false, "fetch what the config refers to, and check hashes")
+	fs.BoolVar(&o.Strict, "strict", false, "fail on warnings too, such as an unknown key")
 	fs.BoolVar(&version, "version", false, "print the version and exit")
 	fs.Usage = usageOf(fs, p.stderr, fmt.Sprintf("Usage:\n  %s [flags] config.ign\n\n", p.name))
 	rest, code, done := parseFlags(fs, p.args)
@@ -58,28 +60,33 @@ func validateMain(ctx context.Context, p process) int {
 		fs.Usage()
 		return engine.ExitFailed
 	}
-	env, err := environment(p)
-	if err != nil {
+	var err error
+	if o.Options, err = environment(p); err != nil {
 		fmt.Fprintln(p.stderr, err)
 		return engine.ExitFailed
 	}
-	results := make([]checked, len(rest))
-	code = engine.ExitOK
-	for i, name := range rest {
-		c := &results[i]
-		c.name = name
-		if c.raw, c.read = readInput(p, name); c.read == nil {
-			c.rep, c.err = engine.Check(ctx, engine.CheckOptions{Options: env, Name: name, Raw: c.raw})
-		}
-		if !c.passes(strict) {
-			code = engine.ExitFailed
-		}
-	}
-	if err := printChecked(p, format.value, results, strict); err != nil {
+	results, code := checkAll(ctx, p, o, rest)
+	if err := printChecked(p, format.value, results, o.Strict); err != nil {
 		fmt.Fprintf(p.stderr, "couldn't print the report: %v\n", err)
 		return engine.ExitFailed
 	}
 	return code
+}
+
+func checkAll(ctx context.Context, p process, o engine.CheckOptions, names []string) (results []checked, code int) {
+	results, code = make([]checked, len(names)), engine.ExitOK
+	for i, name := range names {
+		c := &results[i]
+		c.name = name
+		if o.Raw, c.read = readInput(p, name); c.read == nil {
+			o.Name, c.raw = name, o.Raw
+			c.rep, c.err = engine.Check(ctx, o)
+		}
+		if !c.passes(o.Strict) {
+			code = engine.ExitFailed
+		}
+	}
+	return results, code
 }
 
 func printChecked(p process, format string, results []checked, strict bool) error {

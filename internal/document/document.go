@@ -13,6 +13,7 @@ import (
 	"firstboot.dev/ignition/internal/butane"
 	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/config/legacy"
+	"github.com/coreos/vcontext/path"
 	"github.com/coreos/vcontext/report"
 )
 
@@ -29,6 +30,31 @@ func (d Document) Places() map[string]config.Place {
 		return d.yaml.Places()
 	}
 	return legacy.Places(d.raw, d.Config)
+}
+
+// Spot is what a value of Config comes from.
+type Spot struct {
+	config.Place
+	Path  path.ContextPath // in the document
+	Sugar bool             // made from a key of another name
+	Exact bool             // the document has a value at Path; else Place is that of what is around it
+}
+
+// Find gives what the values at paths of Config come from.
+func (d Document) Find(paths []path.ContextPath) []Spot {
+	out := make([]Spot, len(paths))
+	if d.yaml != nil {
+		for i := range out {
+			s := &out[i]
+			s.Place, s.Path, s.Sugar, s.Exact = d.yaml.Find(paths[i])
+		}
+		return out
+	}
+	places, there, exact := legacy.Find(d.raw, paths)
+	for i := range out {
+		out[i] = Spot{Place: places[i], Path: there[i], Exact: exact[i]}
+	}
+	return out
 }
 
 // Parse reads a config. JSON comes first, so a document with the marks of both languages is JSON. A mapping with a

@@ -33,6 +33,7 @@ type renderer struct {
 	fetcher *resource.Fetcher // default settings
 	record  func(stages.FetchedConfig)
 	origins *origins
+	desk    *desk // of those who look at a config and do not boot with it; else nil
 }
 
 func newRenderer(r *run) *renderer {
@@ -44,10 +45,39 @@ type level struct {
 	path    []string      // URLs from the root config to here
 	context config.Config // all that was merged before, ancestors included
 	using   *resource.Fetcher
+	top     string // the reference of the root config that leads here, as a path
+	name    string // of the config that stands here, for people; "" is the root
+}
+
+// below is the level of a config that is referred to.
+func (at level) below(where string, ref config.Resource, context config.Config, using *resource.Fetcher) level {
+	next := level{path: append(at.path[:len(at.path):len(at.path)], sourceOf(ref)), context: context, using: using, top: at.top}
+	next.name = nameOf(at, where, ref)
+	if next.top == "" {
+		next.top = where
+	}
+	return next
+}
+
+// settings gives the fetcher for the settings of a config.
+func (rd *renderer) settings(ctx context.Context, ign config.Ignition) (*resource.Fetcher, error) {
+	if rd.desk != nil {
+		return rd.desk.settings(ctx, rd, ign)
+	}
+	return rd.fetcher.Using(ctx, rd.log, ign)
+}
+
+// note tells that a referenced config takes effect now.
+func (rd *renderer) note(at level, where string, ref config.Resource) {
+	rd.record(stages.FetchedConfig{Kind: "user", Source: recordedSource(ref), Referenced: true})
+	rd.origins.merge(sourceOf(ref), config.RedactURL(sourceOf(ref)))
+	if rd.desk != nil {
+		rd.desk.took(at, where, ref)
+	}
 }
 
 func (rd *renderer) render(ctx context.Context, c config.Config) (config.Config, error) {
-	f, err := rd.fetcher.Using(ctx, rd.log, c.Ignition)
+	f, err := rd.settings(ctx, c.Ignition)
 	if err != nil {
 		return config.Config{}, err
 	}
@@ -72,16 +102,18 @@ func (rd *renderer) replace(ctx context.Context, ref config.Resource, at level) 
 		return config.Config{}, err
 	}
 	next, err := rd.fetch(ctx, rd.log, at.using, where, ref)
+	if err != nil && rd.desk.excuses(at, where, ref, err) {
+		return config.Empty(), nil
+	}
 	if err != nil {
 		return config.Config{}, err
 	}
-	rd.record(stages.FetchedConfig{Kind: "user", Source: recordedSource(ref), Referenced: true})
-	rd.origins.merge(sourceOf(ref), config.RedactURL(sourceOf(ref)))
-	using, err := rd.fetcher.Using(ctx, rd.log, next.Ignition)
+	rd.note(at, where, ref)
+	using, err := rd.settings(ctx, next.Ignition)
 	if err != nil {
 		return config.Config{}, err
 	}
-	return rd.renderAt(ctx, next, level{path: append(at.path[:len(at.path):len(at.path)], sourceOf(ref)), context: next, using: using})
+	return rd.renderAt(ctx, next, at.below(where, ref, next, using))
 }
 
 func (rd *renderer) merge(ctx context.Context, c config.Config, refs []config.Resource, at level) (config.Config, error) {
@@ -95,17 +127,19 @@ func (rd *renderer) merge(ctx context.Context, c config.Config, refs []config.Re
 	defer func() { ahead.stop() }()
 	for i, ref := range refs {
 		child, err := ahead.wait(i, rd.log)
+		if err != nil && rd.desk.excuses(at, mergePath(i), ref, err) {
+			continue
+		}
 		if err != nil {
 			return config.Config{}, err
 		}
-		rd.record(stages.FetchedConfig{Kind: "user", Source: recordedSource(ref), Referenced: true})
-		rd.origins.merge(sourceOf(ref), config.RedactURL(sourceOf(ref)))
+		rd.note(at, mergePath(i), ref)
 		inner := config.Merge(seen, child)
 		innerUsing, err := rd.use(ctx, using, seen, inner)
 		if err != nil {
 			return config.Config{}, err
 		}
-		child, err = rd.renderAt(ctx, child, level{path: append(at.path[:len(at.path):len(at.path)], sourceOf(ref)), context: inner, using: innerUsing})
+		child, err = rd.renderAt(ctx, child, at.below(mergePath(i), ref, inner, innerUsing))
 		if err != nil {
 			return config.Config{}, err
 		}
@@ -132,7 +166,7 @@ func (rd *renderer) use(ctx context.Context, using *resource.Fetcher, prev, next
 	if reflect.DeepEqual(a.Timeouts, b.Timeouts) && reflect.DeepEqual(a.Proxy, b.Proxy) && reflect.DeepEqual(a.Security, b.Security) {
 		return using, nil
 	}
-	return rd.fetcher.Using(ctx, rd.log, b)
+	return rd.settings(ctx, b)
 }
 
 // fetch gets and parses one referenced config.
@@ -172,6 +206,7 @@ func (rd *renderer) fetch(ctx context.Context, log *oplog.Logger, f *resource.Fe
 		return fail(withReport(err, rep))
 	}
 	rd.origins.hold(sourceOf(ref), doc)
+	rd.desk.hold(sourceOf(ref), doc, rep)
 	return doc.Config, nil
 }
 

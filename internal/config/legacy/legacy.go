@@ -61,6 +61,21 @@ func Places(raw []byte, c config.Config) map[string]config.Place {
 	return config.PlacesFrom(raw, c, t.source)
 }
 
+// Find gives for paths of c, which Parse gave, the places in the document and the paths there. exact is false where a
+// value is not in the document: the place is then that of what is around it.
+func Find(raw []byte, paths []path.ContextPath) (places []config.Place, there []path.ContextPath, exact []bool) {
+	there = paths
+	if v, ok := versionOf(raw); ok {
+		t, _ := read(raw, v)
+		there = make([]path.ContextPath, len(paths))
+		for i := range paths {
+			there[i] = t.source(paths[i])
+		}
+	}
+	places, exact = config.LocateAll(raw, there)
+	return places, there, exact
+}
+
 // versionOf is the version of a document that Parse accepts; ok is false for one that is not of a legacy version.
 func versionOf(raw []byte) (v config.Version, ok bool) {
 	h := header{IgnitionVersion: int(v1.Major)} // or there is a version string
