@@ -80,7 +80,7 @@ func checkAll(ctx context.Context, p process, o engine.CheckOptions, names []str
 		c.name = name
 		if o.Raw, c.read = readInput(p, name); c.read == nil {
 			o.Name, c.raw = name, o.Raw
-			c.rep, c.err = engine.Check(ctx, o)
+			c.rep, c.err = engine.Check(ctx, &o)
 		}
 		if !c.passes(o.Strict) {
 			code = engine.ExitFailed

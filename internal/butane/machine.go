@@ -134,31 +134,20 @@ func (t *translation) places(c *config.Config, list renames) map[string]config.P
 	})
 }
 
-// Find gives for a path of Config the key of the YAML that it comes from. sugar tells whether that is a key of
-// another name, exact whether the key is there: else the place is that of what is around it.
-func (d Document) Find(p path.ContextPath) (place config.Place, there path.ContextPath, sugar, exact bool) {
-	t := d.translation
-	from, to := snake(whereOf(p)), t.source(whereOf(p))
-	there = context(to)
-	n := t.root
-	for _, e := range there.Path {
-		next := child(n, elementOf(e))
-		if next == nil {
-			return config.Place{Line: n.Line, Column: n.Column}, there, false, false
+// Find gives for a path of Config, without its "$.", the one in the YAML, and the place of what stands there. exact is
+// false if nothing does: the place is then that of what is around it.
+func (d Document) Find(p string) (there string, place config.Place, exact bool) {
+	there = d.translation.source(p)
+	n := d.translation.root
+	exact = true
+	for element := range strings.SplitSeq(there, ".") {
+		next := child(n, element)
+		if exact = next != nil; !exact {
+			break
 		}
 		n = next
 	}
-	return config.Place{Line: n.Line, Column: n.Column}, there, lastKey(from) != lastKey(to), true
-}
-
-func lastKey(at where) string { return at[strings.LastIndexByte(at, '.')+1:] }
-
-func elementOf(e any) string {
-	if i, ok := e.(int); ok {
-		return strconv.Itoa(i)
-	}
-	s, _ := e.(string)
-	return s
+	return there, config.Place{Line: n.Line, Column: n.Column}, exact
 }
 
 // child gives a mapping's value or a list's item.

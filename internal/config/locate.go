@@ -131,26 +131,6 @@ func placeOffsets(raw []byte, entries []report.Entry) {
 	}
 }
 
-// LocateAll gives the positions of the values at many paths of a document that Parse reads, in one walk. A value that
-// is not there has that of what is around it, and false in exact.
-func LocateAll(raw []byte, paths []path.ContextPath) (places []Place, exact []bool) {
-	l := newLocator(paths)
-	l.walk(raw)
-	entries := make([]report.Entry, len(paths))
-	places, exact = make([]Place, len(paths)), make([]bool, len(paths))
-	for i, p := range paths {
-		off, ok := l.offset(p)
-		exact[i] = ok
-		entries[i].Marker = tree.MarkerFromIndices(int64(off), -1)
-	}
-	placeOffsets(raw, entries)
-	for i := range entries {
-		p := entries[i].Marker.StartP
-		places[i] = Place{int(p.Line), int(p.Column)}
-	}
-	return places, exact
-}
-
 // Locate gives the position of the value at a path, or of its deepest ancestor that exists; ok tells which.
 // A document that is not JSON has no positions: line and column are 0.
 func Locate(raw []byte, p path.ContextPath) (line, col int, ok bool) {

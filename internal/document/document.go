@@ -9,6 +9,8 @@ package document
 import (
 	"bytes"
 	"errors"
+	"strconv"
+	"strings"
 
 	"firstboot.dev/ignition/internal/butane"
 	"firstboot.dev/ignition/internal/config"
@@ -32,29 +34,29 @@ func (d Document) Places() map[string]config.Place {
 	return legacy.Places(d.raw, d.Config)
 }
 
-// Spot is what a value of Config comes from.
-type Spot struct {
-	config.Place
-	Path  path.ContextPath // in the document
-	Sugar bool             // made from a key of another name
-	Exact bool             // the document has a value at Path; else Place is that of what is around it
+// Find gives for a path of Config the one in the document, and the place of what stands there. exact is false if
+// nothing does: the place is then that of what is around it.
+func (d *Document) Find(p string) (there string, place config.Place, exact bool) {
+	if d.yaml != nil {
+		there, place, exact = d.yaml.Find(strings.TrimPrefix(p, "$."))
+		return "$." + there, place, exact
+	}
+	from := legacy.Source(d.raw, Path(p))
+	place.Line, place.Column, exact = config.Locate(d.raw, from)
+	return from.String(), place, exact
 }
 
-// Find gives what the values at paths of Config come from.
-func (d Document) Find(paths []path.ContextPath) []Spot {
-	out := make([]Spot, len(paths))
-	if d.yaml != nil {
-		for i := range out {
-			s := &out[i]
-			s.Place, s.Path, s.Sugar, s.Exact = d.yaml.Find(paths[i])
+// Path reads the text form of a path.
+func Path(s string) path.ContextPath {
+	p := path.New("json")
+	for _, e := range strings.Split(s, ".")[1:] {
+		if n, err := strconv.Atoi(e); err == nil {
+			p.Path = append(p.Path, n)
+		} else {
+			p.Path = append(p.Path, e)
 		}
-		return out
 	}
-	places, there, exact := legacy.Find(d.raw, paths)
-	for i := range out {
-		out[i] = Spot{Place: places[i], Path: there[i], Exact: exact[i]}
-	}
-	return out
+	return p
 }
 
 // Parse reads a config. JSON comes first, so a document with the marks of both languages is JSON. A mapping with a

@@ -6,14 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/document"
 	"firstboot.dev/ignition/internal/resource"
 	"firstboot.dev/ignition/internal/schema"
-	"github.com/coreos/vcontext/path"
 	"github.com/coreos/vcontext/report"
 	"github.com/coreos/vcontext/tree"
 )
@@ -29,25 +27,25 @@ type CheckOptions struct {
 
 // check is the check of one document, which can be read.
 type check struct {
-	CheckOptions
+	*CheckOptions
+	desk
 	doc    document.Document
-	desk   desk
-	cfg    config.Config // rendered
-	leaves []config.Leaf // of cfg, once they are asked for
-	given  []given
-	report.Report
+	leaves []config.Leaf // of the rendered config, once they are asked for
+	by     map[string]given
+	report report.Report
 }
 
 // Check reads a config as a boot does, with what it refers to as far as it can be had, and reports what is wrong with
 // it. Nothing is changed.
-func Check(ctx context.Context, o CheckOptions) (report.Report, error) {
-	doc, rep, err := document.Parse(o.Raw)
-	suggest(o.Raw, rep)
+func Check(ctx context.Context, o *CheckOptions) (report.Report, error) {
+	c := &check{CheckOptions: o, desk: desk{online: o.Online}}
+	var err error
+	c.doc, c.report, err = document.Parse(o.Raw)
+	suggest(o.Raw, c.report)
 	if err != nil {
-		return rep, err
+		return c.report, err
 	}
-	c := &check{CheckOptions: o, doc: doc, desk: desk{online: o.Online}, Report: rep}
-	cfg, fetcher, err := c.desk.render(ctx, o.Options, o.Name, doc)
+	err = c.render(ctx, &o.Options, o.Name, &c.doc)
 	c.addFaults()
 	if err != nil {
 		at := "$.ignition"
@@ -56,23 +54,21 @@ func Check(ctx context.Context, o CheckOptions) (report.Report, error) {
 			at = e.Path
 		}
 		c.add(c.severity(), at, "cannot be read: "+reason(err))
-		return c.Report, ctx.Err()
+		return c.report, ctx.Err()
 	}
-	c.cfg = cfg
 	when := "once merged: "
-	if len(c.desk.givers) == 1 {
+	if len(c.givers) == 1 {
 		when = "once converted to the newest spec: "
 	}
-	merged := config.ValidateMerged(cfg)
-	for _, e := range merged.Entries {
+	for _, e := range config.ValidateMerged(c.config).Entries {
 		if e.Kind.IsFatal() {
-			c.addMerged(c.severity(), e.Context.String(), when+e.Message)
+			c.addMerged(e.Context.String(), when+e.Message)
 		}
 	}
 	if o.Online {
-		c.addFetched(ctx, fetcher)
+		c.addFetched(ctx)
 	}
-	return c.Report, ctx.Err()
+	return c.report, ctx.Err()
 }
 
 // severity is that of what the older tools do not look at: it fails a boot, and must not fail those who check with
@@ -86,10 +82,11 @@ func (c *check) severity() report.Kind {
 
 // addFaults reports about referenced configs.
 func (c *check) addFaults() {
-	for _, f := range c.desk.faults {
+	for i := range c.faults {
+		f := &c.faults[i]
 		what := ""
-		if f.nested != "" {
-			what = " (" + f.nested + ")"
+		if f.nested {
+			what = " (" + f.name + ")"
 		}
 		switch {
 		case errors.Is(f.err, resource.ErrNeedNet):
@@ -106,51 +103,34 @@ func (c *check) addFaults() {
 
 // add reports at a path of the root config.
 func (c *check) add(kind report.EntryKind, at, message string) {
-	p := parsePath(at)
-	s := c.doc.Find([]path.ContextPath{p})[0]
-	c.Entries = append(c.Entries, report.Entry{Kind: kind, Message: message, Context: s.Path, Marker: marker(s.Place)})
-}
-
-func marker(p config.Place) tree.Marker {
-	return tree.Marker{StartP: &tree.Pos{Line: int64(p.Line), Column: int64(p.Column)}}
+	there, place, _ := c.doc.Find(at)
+	c.report.Entries = append(c.report.Entries, report.Entry{Kind: kind, Message: message, Context: document.Path(there),
+		Marker: tree.Marker{StartP: &tree.Pos{Line: int64(place.Line), Column: int64(place.Column)}}})
 }
 
 // addMerged reports at a path of the rendered config: where the root config has it, else at the reference that
 // brings it.
-func (c *check) addMerged(kind report.Kind, at, message string) {
-	if c.given == nil {
-		c.leaves, c.given = c.desk.sources(&c.cfg)
+func (c *check) addMerged(at, message string) {
+	if c.by == nil {
+		c.leaves, c.by = c.sources()
 	}
 	for i := range c.leaves {
-		rest, ok := strings.CutPrefix(c.leaves[i].Path.String(), at)
-		g := c.given[i]
+		rest, ok := strings.CutPrefix(c.leaves[i].Path, at)
+		g := c.by[c.leaves[i].Name]
 		if !ok || rest != "" && rest[0] != '.' || g.giver == nil {
 			continue
 		}
-		p := g.at
-		p.Path = p.Path[:len(p.Path)-strings.Count(rest, ".")]
-		s := g.doc.Find([]path.ContextPath{p})[0]
+		own := strings.TrimSuffix(g.path, rest)
 		if g.top == "" {
-			c.Entries = append(c.Entries, report.Entry{Kind: kind, Message: message, Context: s.Path, Marker: marker(s.Place)})
-			return
+			at = own
+			break
 		}
-		c.add(kind, g.top, fmt.Sprintf("%s (%s, line %d col %d of %s)", message, s.Path, s.Line, s.Column, g.name))
-		return
+		there, place, _ := g.doc.Find(own)
+		message = fmt.Sprintf("%s (%s, line %d col %d of %s)", message, there, place.Line, place.Column, g.name)
+		at = g.top
+		break
 	}
-	c.add(kind, at, message)
-}
-
-// parsePath is the reverse of a path's String, for paths of configs.
-func parsePath(s string) path.ContextPath {
-	p := path.New("json")
-	for i, e := range strings.Split(s, ".") {
-		if n, err := strconv.Atoi(e); err == nil {
-			p.Path = append(p.Path, n)
-		} else if i > 0 {
-			p.Path = append(p.Path, e)
-		}
-	}
-	return p
+	c.add(c.severity(), at, message)
 }
 
 // suggest adds to each entry about a key that is not used the key that may have been meant.

@@ -87,7 +87,7 @@ func TestCheck(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			rep, err := Check(ctx, CheckOptions{Options: newMachine(t, "", nil).Options, Raw: []byte(tt.raw), Online: tt.online, Strict: tt.strict})
+			rep, err := Check(ctx, &CheckOptions{Options: newMachine(t, "", nil).Options, Raw: []byte(tt.raw), Online: tt.online, Strict: tt.strict})
 			if err != nil && !rep.IsFatal() {
 				t.Fatal(err)
 			}

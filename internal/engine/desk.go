@@ -13,7 +13,6 @@ import (
 	"firstboot.dev/ignition/internal/oplog"
 	"firstboot.dev/ignition/internal/resource"
 	"firstboot.dev/ignition/internal/stages"
-	"github.com/coreos/vcontext/path"
 	"github.com/coreos/vcontext/report"
 )
 
@@ -21,131 +20,98 @@ import (
 const deskLimit = 30
 
 // desk is what rendering keeps for those who look at a config: which document gave what, and what could not be
-// read. Rendering goes on without the latter. The zero value of a pointer is a boot, which keeps nothing.
+// read. Rendering goes on without the latter. A nil one is a boot, which keeps nothing.
 type desk struct {
-	online bool
-	givers []giver // as they were merged: of two that give a value the later counts
-	faults []fault
+	online  bool
+	config  config.Config // rendered
+	fetcher *resource.Fetcher
+	givers  []*giver // as they were merged: of two that give a value the later counts
+	faults  []fault
 
 	mu   sync.Mutex // guards held: documents are fetched side by side
-	held map[string]heldDocument
+	held map[string]*giver
 }
 
 // giver is a document that is part of a rendered config.
 type giver struct {
-	name string
-	doc  document.Document
-	top  string // the reference of the root config that leads to it, "" for the root itself
+	via
+	doc     *document.Document
+	entries []report.Entry // of its report
 }
 
-// fault is a referenced config that could not be read, or that is read with warnings.
+// fault is a referenced config that could not be read, or that was read with warnings.
 type fault struct {
-	kind   report.EntryKind
-	top    string
-	nested string // what it is, if not what top names
-	err    error
+	via
+	kind report.EntryKind
+	err  error
 }
 
-type heldDocument struct {
-	doc document.Document
-	rep report.Report
-}
-
-// nameOf is what people call a config that is referred to.
-func nameOf(at level, where string, ref config.Resource) string {
-	name := config.RedactURL(sourceOf(ref))
-	if strings.HasPrefix(name, "data:") {
-		name = "the data URL at " + where
-		if at.name != "" {
-			name += " of " + at.name
-		}
-	}
-	return name
-}
-
-// nested is the name of a config that is not referred to by the root.
-func (at level) nested(next level) string {
-	if at.top == "" {
-		return ""
-	}
-	return next.name
-}
-
-func (d *desk) hold(source string, doc document.Document, rep report.Report) {
+func (d *desk) hold(source string, doc *document.Document, rep report.Report) {
 	if d == nil {
 		return
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.held == nil {
-		d.held = map[string]heldDocument{}
+		d.held = map[string]*giver{}
 	}
-	d.held[source] = heldDocument{doc, rep}
+	d.held[source] = &giver{doc: doc, entries: rep.Entries}
+	d.mu.Unlock()
 }
 
 // took adds a document that is merged now. One that replaces takes the place of the document that refers to it.
-func (d *desk) took(at level, where string, ref config.Resource) {
+func (d *desk) took(source string, v via, replaces bool) {
 	d.mu.Lock()
-	held := d.held[sourceOf(ref)]
+	g := *d.held[source]
 	d.mu.Unlock()
-	next := at.below(where, ref, config.Config{}, nil)
-	if strings.HasSuffix(where, ".replace") {
+	g.via = v
+	if replaces {
 		d.givers = d.givers[:len(d.givers)-1]
 	}
-	d.givers = append(d.givers, giver{next.name, held.doc, next.top})
-	for _, e := range held.rep.Entries {
-		d.faults = append(d.faults, fault{e.Kind, next.top, at.nested(next), errors.New(e.String())})
+	d.givers = append(d.givers, &g)
+	for i := range g.entries {
+		d.faults = append(d.faults, fault{v, g.entries[i].Kind, errors.New(g.entries[i].String())})
 	}
 }
 
 // excuses notes what could not be read, and tells whether rendering goes on without it.
-func (d *desk) excuses(at level, where string, ref config.Resource, err error) bool {
-	if d == nil {
-		return false
+func (d *desk) excuses(v via, err error) bool {
+	if d != nil {
+		d.faults = append(d.faults, fault{v, report.Error, err})
 	}
-	next := at.below(where, ref, config.Config{}, nil)
-	d.faults = append(d.faults, fault{report.Error, next.top, at.nested(next), err})
-	return true
+	return d != nil
 }
 
 // settings gives the fetcher for the settings of a config. Without the network none matter.
-func (d *desk) settings(ctx context.Context, rd *renderer, ign config.Ignition) (*resource.Fetcher, error) {
+func (d *desk) settings(ctx context.Context, rd *renderer, ign *config.Ignition) (*resource.Fetcher, error) {
 	if !d.online {
 		return rd.fetcher, nil
 	}
-	if ign.Timeouts.HTTPTotal == nil {
-		limit := deskLimit
-		ign.Timeouts.HTTPTotal = &limit
+	limited := *ign
+	if limit := deskLimit; limited.Timeouts.HTTPTotal == nil {
+		limited.Timeouts.HTTPTotal = &limit
 	}
-	return rd.fetcher.Using(ctx, rd.log, ign)
+	return rd.fetcher.Using(ctx, rd.log, limited)
 }
 
-// render renders the document that the desk is about. What it says of the work is not shown.
-func (d *desk) render(ctx context.Context, o Options, name string, doc document.Document) (config.Config, *resource.Fetcher, error) {
-	base := newFetcher(o)
+// render renders a document. What it says of the work is not shown.
+func (d *desk) render(ctx context.Context, o *Options, name string, doc *document.Document) (err error) {
+	d.fetcher = newFetcher(*o)
 	if !d.online {
-		base = base.Offline()
+		d.fetcher = d.fetcher.Offline()
 	}
-	d.givers = append(d.givers, giver{name: name, doc: doc})
-	rd := &renderer{log: oplog.Deferred(), fetcher: base, record: func(stages.FetchedConfig) {}, origins: new(origins), desk: d}
-	cfg, err := rd.render(ctx, doc.Config)
-	if err != nil {
-		return cfg, base, err
+	d.givers = append(d.givers, &giver{via: via{name: name}, doc: doc})
+	rd := &renderer{log: oplog.Deferred(), fetcher: d.fetcher, record: func(stages.FetchedConfig) {}, origins: new(origins), desk: d}
+	if d.config, err = rd.render(ctx, doc.Config); err == nil && d.online {
+		d.fetcher, err = d.fetcher.Using(ctx, rd.log, d.config.Ignition)
 	}
-	if d.online {
-		base, err = base.Using(ctx, rd.log, cfg.Ignition)
-	}
-	return cfg, base, err
+	return err
 }
 
 // reason is the text of an error about a reference, without what the place says already.
 func reason(err error) string {
 	var e *config.EntryError
-	if errors.As(err, &e) {
-		err = e.Err
-		if inner := errors.Unwrap(err); inner != nil {
-			err = inner
-		}
+	if errors.As(err, &e) && errors.Unwrap(e.Err) != nil {
+		err = errors.Unwrap(e.Err)
 	}
 	text := err.Error()
 	if list := problems(err); len(list) > 0 {
@@ -159,28 +125,21 @@ func reason(err error) string {
 	return text
 }
 
-// given is the document that gave a value, and where.
+// given is the document that gave a value, nil if none did, and the path there.
 type given struct {
 	*giver
-	at path.ContextPath // in the config of the document
+	path string
 }
 
-// sources finds who gave the values of a rendered config. The giver is nil for what no document gave.
-func (d *desk) sources(cfg *config.Config) ([]config.Leaf, []given) {
-	by := map[string]given{}
-	after := map[string]int{}
+// sources finds who gave the values of the rendered config.
+func (d *desk) sources() ([]config.Leaf, map[string]given) {
+	by, after := map[string]given{}, map[string]int{}
 	for i := len(d.givers) - 1; i >= 0; i-- {
-		g := &d.givers[i]
-		for _, l := range config.Leaves(&g.doc.Config, after) {
-			if by[l.ID].giver == nil {
-				by[l.ID] = given{g, l.Path}
+		for _, l := range config.Leaves(&d.givers[i].doc.Config, after) {
+			if by[l.Name].giver == nil {
+				by[l.Name] = given{d.givers[i], l.Path}
 			}
 		}
 	}
-	list := config.Leaves(cfg, nil)
-	out := make([]given, len(list))
-	for i := range list {
-		out[i] = by[list[i].ID]
-	}
-	return list, out
+	return config.Leaves(&d.config, map[string]int{}), by
 }

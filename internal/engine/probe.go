@@ -51,9 +51,9 @@ func isAboutError(format string) bool {
 }
 
 // addFetched fetches every resource of a rendered config, as many at a time as a boot does, and reports what fails.
-func (c *check) addFetched(ctx context.Context, f *resource.Fetcher) {
+func (c *check) addFetched(ctx context.Context) {
 	var list []*probe
-	_ = config.EachResource(&c.cfg, func(at path.ContextPath, r *config.Resource) error {
+	_ = config.EachResource(&c.config, func(at path.ContextPath, r *config.Resource) error {
 		if sourceOf(*r) == "" || len(at.Path) > 1 && at.Path[0] == "ignition" && at.Path[1] == "config" {
 			return nil // those were read for rendering
 		}
@@ -74,14 +74,14 @@ func (c *check) addFetched(ctx context.Context, f *resource.Fetcher) {
 		slots <- struct{}{}
 		go func() {
 			defer done.Done()
-			p.fetch(ctx, f)
+			p.fetch(ctx, c.fetcher)
 			<-slots
 		}()
 	}
 	done.Wait()
 	for _, p := range list {
 		if p.err != nil {
-			c.addMerged(c.severity(), p.at, "cannot be fetched: "+config.RedactURL(p.request.URL)+": "+p.err.Error())
+			c.addMerged(p.at, "cannot be fetched: "+config.RedactURL(p.request.URL)+": "+p.err.Error())
 		}
 	}
 }

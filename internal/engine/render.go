@@ -45,34 +45,44 @@ type level struct {
 	path    []string      // URLs from the root config to here
 	context config.Config // all that was merged before, ancestors included
 	using   *resource.Fetcher
-	top     string // the reference of the root config that leads here, as a path
-	name    string // of the config that stands here, for people; "" is the root
+	via     via
 }
 
-// below is the level of a config that is referred to.
-func (at level) below(where string, ref config.Resource, context config.Config, using *resource.Fetcher) level {
-	next := level{path: append(at.path[:len(at.path):len(at.path)], sourceOf(ref)), context: context, using: using, top: at.top}
-	next.name = nameOf(at, where, ref)
-	if next.top == "" {
-		next.top = where
+// via is how a config came to be referred to, for those who look at it.
+type via struct {
+	top    string // the reference of the root config that leads to it, "" for the root
+	name   string // what people call it
+	nested bool   // it is not the root that refers to it
+}
+
+func (v via) below(where, source string) via {
+	name := config.RedactURL(source)
+	if strings.HasPrefix(name, "data:") {
+		name = "the data URL at " + where
+		if v.name != "" {
+			name += " of " + v.name
+		}
 	}
-	return next
+	if v.top != "" {
+		where = v.top
+	}
+	return via{where, name, v.top != ""}
 }
 
 // settings gives the fetcher for the settings of a config.
 func (rd *renderer) settings(ctx context.Context, ign config.Ignition) (*resource.Fetcher, error) {
 	if rd.desk != nil {
-		return rd.desk.settings(ctx, rd, ign)
+		return rd.desk.settings(ctx, rd, &ign)
 	}
 	return rd.fetcher.Using(ctx, rd.log, ign)
 }
 
 // note tells that a referenced config takes effect now.
-func (rd *renderer) note(at level, where string, ref config.Resource) {
+func (rd *renderer) note(ref config.Resource, v via, replaces bool) {
 	rd.record(stages.FetchedConfig{Kind: "user", Source: recordedSource(ref), Referenced: true})
 	rd.origins.merge(sourceOf(ref), config.RedactURL(sourceOf(ref)))
 	if rd.desk != nil {
-		rd.desk.took(at, where, ref)
+		rd.desk.took(sourceOf(ref), v, replaces)
 	}
 }
 
@@ -101,19 +111,20 @@ func (rd *renderer) replace(ctx context.Context, ref config.Resource, at level) 
 	if err := checkCycle(where, ref, at.path); err != nil {
 		return config.Config{}, err
 	}
+	v := at.via.below(where, sourceOf(ref))
 	next, err := rd.fetch(ctx, rd.log, at.using, where, ref)
-	if err != nil && rd.desk.excuses(at, where, ref, err) {
+	if err != nil && rd.desk.excuses(v, err) {
 		return config.Empty(), nil
 	}
 	if err != nil {
 		return config.Config{}, err
 	}
-	rd.note(at, where, ref)
+	rd.note(ref, v, true)
 	using, err := rd.settings(ctx, next.Ignition)
 	if err != nil {
 		return config.Config{}, err
 	}
-	return rd.renderAt(ctx, next, at.below(where, ref, next, using))
+	return rd.renderAt(ctx, next, level{append(at.path[:len(at.path):len(at.path)], sourceOf(ref)), next, using, v})
 }
 
 func (rd *renderer) merge(ctx context.Context, c config.Config, refs []config.Resource, at level) (config.Config, error) {
@@ -126,20 +137,21 @@ func (rd *renderer) merge(ctx context.Context, c config.Config, refs []config.Re
 	ahead := rd.startAll(ctx, refs, 0, using)
 	defer func() { ahead.stop() }()
 	for i, ref := range refs {
+		v := at.via.below(mergePath(i), sourceOf(ref))
 		child, err := ahead.wait(i, rd.log)
-		if err != nil && rd.desk.excuses(at, mergePath(i), ref, err) {
+		if err != nil && rd.desk.excuses(v, err) {
 			continue
 		}
 		if err != nil {
 			return config.Config{}, err
 		}
-		rd.note(at, mergePath(i), ref)
+		rd.note(ref, v, false)
 		inner := config.Merge(seen, child)
 		innerUsing, err := rd.use(ctx, using, seen, inner)
 		if err != nil {
 			return config.Config{}, err
 		}
-		child, err = rd.renderAt(ctx, child, at.below(mergePath(i), ref, inner, innerUsing))
+		child, err = rd.renderAt(ctx, child, level{append(at.path[:len(at.path):len(at.path)], sourceOf(ref)), inner, innerUsing, v})
 		if err != nil {
 			return config.Config{}, err
 		}
@@ -206,7 +218,7 @@ func (rd *renderer) fetch(ctx context.Context, log *oplog.Logger, f *resource.Fe
 		return fail(withReport(err, rep))
 	}
 	rd.origins.hold(sourceOf(ref), doc)
-	rd.desk.hold(sourceOf(ref), doc, rep)
+	rd.desk.hold(sourceOf(ref), &doc, rep)
 	return doc.Config, nil
 }
 

@@ -61,19 +61,13 @@ func Places(raw []byte, c config.Config) map[string]config.Place {
 	return config.PlacesFrom(raw, c, t.source)
 }
 
-// Find gives for paths of c, which Parse gave, the places in the document and the paths there. exact is false where a
-// value is not in the document: the place is then that of what is around it.
-func Find(raw []byte, paths []path.ContextPath) (places []config.Place, there []path.ContextPath, exact []bool) {
-	there = paths
+// Source leads a path of the config that Parse gave back to the document.
+func Source(raw []byte, p path.ContextPath) path.ContextPath {
 	if v, ok := versionOf(raw); ok {
 		t, _ := read(raw, v)
-		there = make([]path.ContextPath, len(paths))
-		for i := range paths {
-			there[i] = t.source(paths[i])
-		}
+		return t.source(p)
 	}
-	places, exact = config.LocateAll(raw, there)
-	return places, there, exact
+	return p
 }
 
 // versionOf is the version of a document that Parse accepts; ok is false for one that is not of a legacy version.
