@@ -11,9 +11,9 @@ import (
 type Leaf struct {
 	Path string // $.storage.files.3.mode
 	// Name is the path with the keys of entries for their indices, as they stay when configs are merged:
-	// $.storage.files[/etc/hosts].mode. In lists that merge by appending, entries count from the end: append.-1.
+	// $.storage.files[/etc/hosts].mode.
 	Name    string
-	Ordered bool // it is in a list whose order has a meaning
+	Ordered bool // it is of an entry with a key in a list whose order has a meaning
 	value   reflect.Value
 }
 
@@ -39,8 +39,8 @@ type leafWalk struct {
 	after map[string]int
 }
 
-// Leaves lists the values that are set, in the order of the cache form. Of configs that are merged, the last one
-// comes first, with the same map for all.
+// Leaves lists the values that are set, in the order of the cache form. With a map, entries of lists that merge by
+// appending are counted from the end in names; of configs that are merged, the last one comes first, with one map.
 func Leaves(c *Config, after map[string]int) []Leaf {
 	w := leafWalk{after: after}
 	w.object(reflect.ValueOf(c).Elem(), describeConfig(), Leaf{Path: "$", Name: "$"})
@@ -58,18 +58,21 @@ func (w *leafWalk) object(v reflect.Value, o *object, at Leaf) {
 			w.value(value, f, here)
 			continue
 		}
-		here.Ordered = here.Ordered || f.appends || hasOrder(f.name)
+		here.Ordered = hasOrder(f.name)
 		behind := w.after[here.Name] + value.Len()
-		if f.appends {
+		if f.appends && w.after != nil {
 			w.after[here.Name] = behind
 		}
 		for n := range value.Len() {
 			e, entry := value.Index(n), here
 			entry.Path += "." + strconv.Itoa(n)
-			if f.appends {
-				entry.Name += ".-" + strconv.Itoa(behind-n)
-			} else {
+			switch {
+			case !f.appends:
 				entry.Name += "[" + keyOf(e) + "]"
+			case w.after == nil:
+				entry.Name += "." + strconv.Itoa(n)
+			default:
+				entry.Name += ".-" + strconv.Itoa(behind-n)
 			}
 			w.value(e, f, entry)
 		}

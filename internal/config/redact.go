@@ -151,6 +151,9 @@ func redactPairs(s string) string {
 	return out.String()
 }
 
+// HasSecretWord tells whether a text has a word that stands beside secrets: of a name, or of a line of text.
+func HasSecretWord(text string) bool { return secretName(text) }
+
 func secretName(name string) bool {
 	if plain, err := url.QueryUnescape(name); err == nil {
 		name = plain

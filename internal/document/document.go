@@ -34,6 +34,9 @@ func (d Document) Places() map[string]config.Place {
 	return legacy.Places(d.raw, d.Config)
 }
 
+// IsYAML tells whether it is Butane.
+func (d *Document) IsYAML() bool { return d.yaml != nil }
+
 // Find gives for a path of Config the one in the document, and the place of what stands there. exact is false if
 // nothing does: the place is then that of what is around it.
 func (d *Document) Find(p string) (there string, place config.Place, exact bool) {
