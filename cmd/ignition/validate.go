@@ -46,6 +46,7 @@ func validateMain(ctx context.Context, p process) int {
 	fs.Var(&format, "format", "how to print the report: text, json for programs, or sarif for code scanning")
 	fs.BoolVar(&o.Online, "online", false, "fetch what the config refers to, and check hashes")
 	fs.BoolVar(&o.Strict, "strict", false, "fail on warnings too, such as an unknown key")
+	fs.BoolVar(&o.Units, "units", false, "have systemd-analyze judge the units")
 	fs.BoolVar(&version, "version", false, "print the version and exit")
 	fs.Usage = usageOf(fs, p.stderr, fmt.Sprintf("Usage:\n  %s [flags] config.ign\n\n", p.name))
 	rest, code, done := parseFlags(fs, p.args)

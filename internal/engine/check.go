@@ -10,6 +10,8 @@ import (
 
 	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/document"
+	"firstboot.dev/ignition/internal/exec"
+	"firstboot.dev/ignition/internal/exec/units"
 	"firstboot.dev/ignition/internal/resource"
 	"firstboot.dev/ignition/internal/schema"
 	"github.com/coreos/vcontext/report"
@@ -22,6 +24,7 @@ type CheckOptions struct {
 	Name   string // of the document, in messages
 	Raw    []byte
 	Online bool // fetch what the config refers to
+	Units  bool // have systemd judge units
 	Strict bool // what fails a boot later is an error, and what was not looked at is said
 }
 
@@ -62,8 +65,11 @@ func Check(ctx context.Context, o *CheckOptions) (report.Report, error) {
 	}
 	for _, e := range config.ValidateMerged(c.config).Entries {
 		if e.Kind.IsFatal() {
-			c.addMerged(e.Context.String(), when+e.Message)
+			c.addMerged(c.severity(), e.Context.String(), when+e.Message)
 		}
+	}
+	if o.Units {
+		c.addUnits(ctx)
 	}
 	if o.Online {
 		c.addFetched(ctx)
@@ -110,7 +116,7 @@ func (c *check) add(kind report.EntryKind, at, message string) {
 
 // addMerged reports at a path of the rendered config: where the root config has it, else at the reference that
 // brings it.
-func (c *check) addMerged(at, message string) {
+func (c *check) addMerged(kind report.Kind, at, message string) {
 	if c.by == nil {
 		c.leaves, c.by = c.sources()
 	}
@@ -130,7 +136,25 @@ func (c *check) addMerged(at, message string) {
 		at = g.top
 		break
 	}
-	c.add(c.severity(), at, message)
+	c.add(kind, at, message)
+}
+
+// addUnits has systemd judge the units of the rendered config.
+func (c *check) addUnits(ctx context.Context) {
+	list, err := units.Verify(ctx, &exec.Runner{}, c.config.Systemd.Units)
+	for _, found := range list {
+		text := "systemd says: " + found.Text
+		if found.Line > 0 {
+			text = fmt.Sprintf("systemd says of line %d: %s", found.Line, found.Text)
+		}
+		c.addMerged(report.Warn, "$.systemd.units."+found.Path, text)
+	}
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		c.add(report.Info, "$.systemd.units", "units are not judged: there is no systemd-analyze on this machine")
+	case err != nil:
+		c.add(report.Warn, "$.systemd.units", "units are not judged: "+err.Error())
+	}
 }
 
 // suggest adds to each entry about a key that is not used the key that may have been meant.

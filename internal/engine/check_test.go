@@ -106,3 +106,18 @@ func TestCheck(t *testing.T) {
 		})
 	}
 }
+
+// TestCheckUnits: units without systemd-analyze are said not to be judged, and that is no failure.
+func TestCheckUnits(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	raw := doc("3.3.0", "", `"systemd":{"units":[{"name":"a.service","contents":"[Service]\nFoo=1\n"}]}`)
+	for units, want := range map[bool]string{
+		false: "",
+		true:  "info at $.systemd.units, line 1 col 52: units are not judged: there is no systemd-analyze on this machine\n",
+	} {
+		rep, err := Check(t.Context(), &CheckOptions{Options: newMachine(t, "", nil).Options, Raw: []byte(raw), Units: units, Strict: true})
+		if err != nil || rep.String() != want {
+			t.Errorf("units %v: got %q, %v; want %q", units, rep, err, want)
+		}
+	}
+}

@@ -81,7 +81,7 @@ func (c *check) addFetched(ctx context.Context) {
 	done.Wait()
 	for _, p := range list {
 		if p.err != nil {
-			c.addMerged(p.at, "cannot be fetched: "+config.RedactURL(p.request.URL)+": "+p.err.Error())
+			c.addMerged(c.severity(), p.at, "cannot be fetched: "+config.RedactURL(p.request.URL)+": "+p.err.Error())
 		}
 	}
 }

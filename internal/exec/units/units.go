@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package units has systemd judge unit files, through systemd-analyze, on a
+// machine that is not the one that will run them: what it says of programs and
+// units that are not here is left out. What a unit has to be for a boot is for
+// package config to say.
+package units
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"firstboot.dev/ignition/internal/config"
+	"firstboot.dev/ignition/internal/distro"
+	"firstboot.dev/ignition/internal/exec"
+)
+
+// timeout is for all units together.
+const timeout = 30 * time.Second
+
+// Complaint is what systemd says of one unit.
+type Complaint struct {
+	Path string // in the config, from the list of units: "3.dropins.0.contents"
+	Line int    // of the text, 0 for all of it
+	Text string
+}
+
+// stubs stand for units of which a config has only drop-ins. Other types of units cannot be without settings of
+// their own, and their drop-ins are not judged.
+var stubs = map[string]string{
+	".service": "[Service]\nType=oneshot\nExecStart=/bin/true\n",
+	".timer":   "[Timer]\nOnBootSec=1\n",
+	".socket":  "[Socket]\nListenStream=1\n",
+	".target":  "[Unit]\n",
+	".slice":   "[Unit]\n",
+}
+
+// Verify writes units to a private folder and has them judged there. Without systemd-analyze the error is
+// exec.ErrNotFound.
+func Verify(ctx context.Context, r *exec.Runner, units []config.Unit) ([]Complaint, error) {
+	dir, err := os.MkdirTemp("", "ignition-units")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return nil, err
+	}
+	paths := map[string]string{} // of what is in the folder
+	args := []string{"verify", "--man=no"}
+	for i := range units {
+		name, err := write(dir, &units[i], strconv.Itoa(i), paths)
+		if err != nil {
+			return nil, err
+		}
+		if name != "" {
+			args = append(args, filepath.Join(dir, name))
+		}
+	}
+	if len(paths) == 0 {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	// A colon at the end adds the folders of this machine.
+	env := []string{"SYSTEMD_UNIT_PATH=" + dir + ":", "SYSTEMD_LOG_COLOR=0", "SYSTEMD_LOG_TARGET=console", "SYSTEMD_LOG_LEVEL=info", "LC_ALL=C"}
+	result, err := r.Run(ctx, exec.Cmd{Name: distro.SystemdAnalyze, Args: args, Env: env})
+	list := read(string(result.Stderr), dir, paths)
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return nil, exec.ErrNotFound
+	case ctx.Err() != nil:
+		return list, fmt.Errorf("systemd-analyze: %w", ctx.Err())
+	}
+	return list, nil // other failures are complaints
+}
+
+// write puts a unit and its drop-ins into the folder. It gives the file to judge, "" for none.
+func write(dir string, u *config.Unit, at string, paths map[string]string) (string, error) {
+	text := ""
+	switch {
+	case !isName(u.Name):
+		return "", nil
+	case u.Contents != nil && *u.Contents != "":
+		text, paths[u.Name] = *u.Contents, at+".contents"
+	default:
+		text = stubs[filepath.Ext(u.Name)]
+	}
+	dropins := false
+	for n := range u.Dropins {
+		d := &u.Dropins[n]
+		if text == "" || d.Contents == nil || *d.Contents == "" || !isName(d.Name) {
+			continue
+		}
+		folder := u.Name + ".d"
+		if err := os.MkdirAll(filepath.Join(dir, folder), 0o700); err != nil {
+			return "", err
+		}
+		dropins = true
+		name := filepath.Join(folder, d.Name)
+		paths[name] = at + ".dropins." + strconv.Itoa(n) + ".contents"
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(*d.Contents), 0o600); err != nil {
+			return "", err
+		}
+	}
+	if paths[u.Name] == "" && !dropins {
+		return "", nil
+	}
+	return u.Name, os.WriteFile(filepath.Join(dir, u.Name), []byte(text), 0o600)
+}
+
+func isName(s string) bool { return s != "" && s[0] != '.' && !strings.ContainsAny(s, "/\x00") }
+
+// read finds what is about our files: "FILE:LINE: text" and "NAME: text".
+func read(out, dir string, paths map[string]string) (list []Complaint) {
+	for line := range strings.Lines(out) {
+		name, text, _ := strings.Cut(strings.TrimRight(line, "\n"), ": ")
+		at := 0
+		if file, number, ok := strings.Cut(strings.TrimPrefix(name, dir+"/"), ":"); ok && strings.HasPrefix(name, dir) {
+			name = file
+			at, _ = strconv.Atoi(number)
+		}
+		path := paths[name]
+		if path == "" || isAboutHere(text) {
+			continue
+		}
+		// What follows is the value, which may be a secret.
+		text, _, _ = strings.Cut(text, ", ignoring")
+		list = append(list, Complaint{path, at, strings.TrimSuffix(text, " Refusing.")})
+	}
+	return list
+}
+
+// isAboutHere tells whether a text is about what this machine has or has not.
+func isAboutHere(text string) bool {
+	for _, part := range []string{" is not executable", " not found", "Failed to create ", "No such file or directory"} {
+		if strings.Contains(text, part) {
+			return true
+		}
+	}
+	return false
+}
