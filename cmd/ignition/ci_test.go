@@ -175,7 +175,7 @@ func TestAction(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var log sarifLog
+			var log sarifDocument
 			if err := json.Unmarshal(raw, &log); err != nil || len(log.Runs) != 1 || len(log.Runs[0].Results) != tt.results {
 				t.Errorf("report %s, %v", raw, err)
 			}

@@ -4,6 +4,8 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -42,45 +44,45 @@ func sarifRule(e *jsonEntry) string {
 	return sarifRules[len(sarifRules)-1].id
 }
 
-var sarifLevels = map[string]string{"error": "error", "warning": "warning", "info": "note"}
+// The parts of a log of SARIF 2.1.0. Text that came from outside is in quotes by then.
+const (
+	sarifLog = `{"$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json", "version": "2.1.0",
+"runs": [{"tool": {"driver": {"name": "ignition validate", "version": %s, "rules": [%s]}}, "columnKind": "unicodeCodePoints", "results": [%s]}]}`
+	sarifDefinition = `{"id": "%s", "shortDescription": {"text": "%s"}}`
+	sarifResult     = `{"ruleId": "%s", "level": "%s", "message": {"text": %s},
+"locations": [{"physicalLocation": {"artifactLocation": {"uri": %s}%s}}]}`
+	sarifRegion = `, "region": {"startLine": %d, "startColumn": %d}`
+)
 
-// object is a JSON object of a SARIF log.
-type object = map[string]any
+func inQuotes(s string) []byte {
+	b, _ := json.Marshal(s) // a string has no error
+	return b
+}
 
-// printSARIF writes a log of SARIF 2.1.0 with one run about all files.
+// printSARIF writes one run about all files.
 func printSARIF(p process, results []checked) error {
-	rules, found := []object{}, []object{}
+	var rules, found []string
 	for i := range sarifRules {
-		r := &sarifRules[i]
-		rules = append(rules, object{"id": r.id, "shortDescription": object{"text": r.text}})
+		rules = append(rules, fmt.Sprintf(sarifDefinition, sarifRules[i].id, sarifRules[i].text))
 	}
 	for i := range results {
 		c := &results[i]
 		for _, e := range c.entries() {
-			text := e.Message
+			text, region := e.Message, ""
 			if e.Path != "" {
 				text = e.Path + ": " + text
 			}
-			found = append(found, object{
-				"ruleId": sarifRule(&e), "level": sarifLevels[e.Severity], "message": object{"text": text},
-				"locations": []object{{"physicalLocation": c.sarifPlace(&e)}},
-			})
+			if e.Line > 0 { // others are about the file as a whole
+				region = fmt.Sprintf(sarifRegion, e.Line, characters(c.raw, &e))
+			}
+			level := e.Severity
+			if level == "info" {
+				level = "note"
+			}
+			found = append(found, fmt.Sprintf(sarifResult, sarifRule(&e), level, inQuotes(text), inQuotes(fileURI(c.name)), region))
 		}
 	}
-	driver := object{"name": "ignition validate", "version": distro.Version, "rules": rules}
-	return encodeJSON(p, object{
-		"$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json", "version": "2.1.0",
-		"runs": []object{{"tool": object{"driver": driver}, "columnKind": "unicodeCodePoints", "results": found}},
-	})
-}
-
-// sarifPlace is where an entry is. An entry without a position is about the file as a whole.
-func (c *checked) sarifPlace(e *jsonEntry) object {
-	place := object{"artifactLocation": object{"uri": fileURI(c.name)}}
-	if e.Line > 0 {
-		place["region"] = object{"startLine": e.Line, "startColumn": characters(c.raw, e)}
-	}
-	return place
+	return encodeJSON(p, json.RawMessage(fmt.Sprintf(sarifLog, inQuotes(distro.Version), strings.Join(rules, ","), strings.Join(found, ","))))
 }
 
 // characters is the column of an entry in characters. Those of JSON are in bytes.

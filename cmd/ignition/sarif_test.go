@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// sarifLog is what the specification of SARIF 2.1.0 requires of a log, and what services that show it need.
-type sarifLog struct {
+// sarifDocument is what the specification of SARIF 2.1.0 requires of a log, and what services that show it need.
+type sarifDocument struct {
 	Schema  string `json:"$schema"`
 	Version string `json:"version"`
 	Runs    []struct {
@@ -51,14 +51,14 @@ type sarifLog struct {
 	} `json:"runs"`
 }
 
-func runSARIF(t *testing.T, args ...string) sarifLog {
+func runSARIF(t *testing.T, args ...string) sarifDocument {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	validateMain(context.Background(), process{name: "ignition-validate", args: append([]string{"--format=sarif"}, args...),
 		stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, getenv: func(string) string { return "" }})
 	d := json.NewDecoder(&stdout)
 	d.DisallowUnknownFields()
-	var log sarifLog
+	var log sarifDocument
 	if err := d.Decode(&log); err != nil {
 		t.Fatalf("%v; stderr: %s", err, &stderr)
 	}

@@ -5,7 +5,6 @@ package engine
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"sort"
 	"strconv"
@@ -13,7 +12,6 @@ import (
 	"unicode/utf8"
 
 	"firstboot.dev/ignition/internal/config"
-	"firstboot.dev/ignition/internal/document"
 	"firstboot.dev/ignition/internal/oplog"
 	"firstboot.dev/ignition/internal/resource"
 	"github.com/coreos/vcontext/path"
@@ -93,23 +91,16 @@ func cutKey(name string) (list, key string) {
 }
 
 func (m *meaning) read(ctx context.Context, o *DiffOptions, i int) error {
-	doc, rep, err := document.Parse(o.Raw[i])
-	if err != nil {
-		return fmt.Errorf("%s: %w", o.Names[i], inLines(err, rep))
-	}
-	if err := m.render(ctx, &o.Options, o.Names[i], &doc); err != nil {
-		return fmt.Errorf("%s: %w", o.Names[i], err)
+	if err := m.whole(ctx, &o.Options, o.Names[i], o.Raw[i], true); err != nil {
+		return err
 	}
 	replaced := false
-	for _, f := range m.faults {
-		if f.kind.IsFatal() && !errors.Is(f.err, resource.ErrNeedNet) {
-			return fmt.Errorf("%s: %s (%s): %s", o.Names[i], f.top, f.name, reason(f.err))
-		}
-		replaced = replaced || f.top == "$.ignition.config.replace"
+	for j := range m.faults {
+		replaced = replaced || m.faults[j].top == "$.ignition.config.replace"
 	}
 	refs := &m.config.Ignition.Config
 	if *refs = m.remote(refs); replaced {
-		refs.Replace = doc.Config.Ignition.Config.Replace
+		refs.Replace = m.givers[0].doc.Config.Ignition.Config.Replace
 	}
 	m.open(ctx)
 	return m.index()

@@ -37,7 +37,7 @@ func Show(ctx context.Context, o *ShowOptions) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if err := d.whole(ctx, &o.Options, o.Name, o.Raw); err != nil {
+	if err := d.whole(ctx, &o.Options, o.Name, o.Raw, false); err != nil {
 		return nil, err
 	}
 	if rep := config.ValidateMerged(d.config); rep.IsFatal() {
@@ -57,26 +57,36 @@ func Show(ctx context.Context, o *ShowOptions) ([]byte, error) {
 	return config.MarshalOldest(d.config), nil
 }
 
-// whole renders a document, all of whose references must be there.
-func (d *desk) whole(ctx context.Context, o *Options, name string, raw []byte) error {
+// open reads a document.
+func open(name string, raw []byte) (*document.Document, error) {
 	doc, rep, err := document.Parse(raw)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, inLines(err, rep))
+		return nil, fmt.Errorf("%s: %w", name, inLines(err, rep))
 	}
-	if err := d.render(ctx, o, name, &doc); err != nil {
+	return &doc, nil
+}
+
+// whole renders a document, all of whose references must be there; without the network those that need it may be
+// missing from a part.
+func (d *desk) whole(ctx context.Context, o *Options, name string, raw []byte, part bool) error {
+	doc, err := open(name, raw)
+	if err != nil {
+		return err
+	}
+	if err := d.render(ctx, o, name, doc); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	var failed []error
 	for i := range d.faults {
 		f := &d.faults[i]
-		if !f.kind.IsFatal() {
-			continue
-		}
-		there, place, _ := doc.Find(f.top)
+		text := reason(f.err)
 		if errors.Is(f.err, resource.ErrNeedNet) {
-			f.err = errors.New("it is not fetched without --online")
+			text = "it is not fetched without --online"
 		}
-		failed = append(failed, fmt.Errorf("%s: %s, line %d col %d: %s: %s", name, there, place.Line, place.Column, f.name, reason(f.err)))
+		if f.kind.IsFatal() && !(part && errors.Is(f.err, resource.ErrNeedNet)) {
+			there, place, _ := doc.Find(f.top)
+			failed = append(failed, fmt.Errorf("%s: %s, line %d col %d: %s: %s", name, there, place.Line, place.Column, f.name, text))
+		}
 	}
 	return errors.Join(failed...) // each on a line of its own
 }
@@ -89,13 +99,9 @@ func inLines(err error, rep report.Report) error {
 // baseGivers reads the base configs, lowest first.
 func (o *ShowOptions) baseGivers() (list []*giver, err error) {
 	_, err = system.BaseFragments(&probe{}, o.SystemDirs, o.Platform.Name, func(f system.Fragment) error {
-		doc, rep, err := document.Parse(f.Raw)
-		if err != nil {
-			return fmt.Errorf("%s: %w", f.Path, inLines(err, rep))
-		}
-		doc.Config.Ignition.Config = config.Sources{} // a boot ignores them
-		list = append(list, &giver{via: via{name: "base fragment " + f.Path}, doc: &doc})
-		return nil
+		doc, err := open(f.Path, f.Raw)
+		list = append(list, &giver{via: via{name: "base fragment " + f.Path}, doc: doc})
+		return err
 	})
 	return list, err
 }

@@ -48,22 +48,36 @@ func Verify(ctx context.Context, r *exec.Runner, units []config.Unit) ([]Complai
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	made := []string{dir}
+	defer func() {
+		for i := len(made) - 1; i >= 0; i-- {
+			_ = os.Remove(made[i])
+		}
+	}()
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, err
 	}
 	paths := map[string]string{} // of what is in the folder
 	args := []string{"verify", "--man=no"}
 	for i := range units {
-		name, err := write(dir, &units[i], strconv.Itoa(i), paths)
-		if err != nil {
-			return nil, err
+		files := lay(&units[i], strconv.Itoa(i), paths)
+		for n := 0; n < len(files); n += 2 { // names and texts
+			name := dir + "/" + files[n]
+			made = append(made, name)
+			if files[n+1] == "" {
+				err = os.Mkdir(name, 0o700)
+			} else {
+				err = os.WriteFile(name, []byte(files[n+1]), 0o600)
+			}
+			if err != nil {
+				return nil, err
+			}
 		}
-		if name != "" {
-			args = append(args, filepath.Join(dir, name))
+		if len(files) > 0 {
+			args = append(args, dir+"/"+files[0])
 		}
 	}
-	if len(paths) == 0 {
+	if len(made) == 1 {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -81,38 +95,31 @@ func Verify(ctx context.Context, r *exec.Runner, units []config.Unit) ([]Complai
 	return list, nil // other failures are complaints
 }
 
-// write puts a unit and its drop-ins into the folder. It gives the file to judge, "" for none.
-func write(dir string, u *config.Unit, at string, paths map[string]string) (string, error) {
-	text := ""
-	switch {
-	case !isName(u.Name):
-		return "", nil
-	case u.Contents != nil && *u.Contents != "":
-		text, paths[u.Name] = *u.Contents, at+".contents"
-	default:
-		text = stubs[filepath.Ext(u.Name)]
+// lay lists the files of a unit and its drop-ins, each with its text; a folder has none. The one to judge is first.
+func lay(u *config.Unit, at string, paths map[string]string) (files []string) {
+	text := stubs[filepath.Ext(u.Name)]
+	if u.Contents != nil && *u.Contents != "" {
+		text = *u.Contents
+		paths[u.Name] = at + ".contents"
+		files = []string{u.Name, text}
 	}
-	dropins := false
+	if text == "" || !isName(u.Name) {
+		return nil
+	}
+	folder := u.Name + ".d"
 	for n := range u.Dropins {
 		d := &u.Dropins[n]
-		if text == "" || d.Contents == nil || *d.Contents == "" || !isName(d.Name) {
+		if d.Contents == nil || *d.Contents == "" || !isName(d.Name) {
 			continue
 		}
-		folder := u.Name + ".d"
-		if err := os.MkdirAll(filepath.Join(dir, folder), 0o700); err != nil {
-			return "", err
+		if len(files) < 4 {
+			files = []string{u.Name, text, folder, ""}
 		}
-		dropins = true
-		name := filepath.Join(folder, d.Name)
+		name := folder + "/" + d.Name
 		paths[name] = at + ".dropins." + strconv.Itoa(n) + ".contents"
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(*d.Contents), 0o600); err != nil {
-			return "", err
-		}
+		files = append(files, name, *d.Contents)
 	}
-	if paths[u.Name] == "" && !dropins {
-		return "", nil
-	}
-	return u.Name, os.WriteFile(filepath.Join(dir, u.Name), []byte(text), 0o600)
+	return files
 }
 
 func isName(s string) bool { return s != "" && s[0] != '.' && !strings.ContainsAny(s, "/\x00") }
