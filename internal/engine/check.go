@@ -12,7 +12,6 @@ import (
 	"firstboot.dev/ignition/internal/document"
 	"firstboot.dev/ignition/internal/exec"
 	"firstboot.dev/ignition/internal/exec/units"
-	"firstboot.dev/ignition/internal/resource"
 	"firstboot.dev/ignition/internal/schema"
 	"github.com/coreos/vcontext/report"
 	"github.com/coreos/vcontext/tree"
@@ -95,7 +94,7 @@ func (c *check) addFaults() {
 			what = " (" + f.name + ")"
 		}
 		switch {
-		case errors.Is(f.err, resource.ErrNeedNet):
+		case !c.Online && !strings.HasPrefix(f.name, inDataURL): // an oem: URL is there on the machine alone
 			if c.Strict {
 				c.add(report.Info, f.top, "not read without --online"+what)
 			}

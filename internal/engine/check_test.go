@@ -6,6 +6,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +83,11 @@ func TestCheck(t *testing.T) {
 			want: []string{"error at $.ignition.config.merge.0.inline"}},
 		{name: "Butane, a missing source", raw: "variant: flatcar\nversion: 1.1.0\nstorage:\n  files:\n    - path: /f\n      contents:\n        source: " + s.URL + "/none\n", online: true,
 			want: []string{"error at $.storage.files.0.contents.source, line 7 col 17: cannot be fetched: "}},
+		{name: "a config of the OEM partition", raw: doc("3.3.0", merges("oem:///x"), "")},
+		{name: "a config of the OEM partition, strict", raw: doc("3.3.0", merges("oem:///x"), ""), strict: true,
+			want: []string{"info at $.ignition.config.merge.0, line 1 col 51: not read without --online"}},
+		{name: "a file of the OEM partition", raw: doc("3.3.0", "", `"storage":{"files":[{"path":"/f","contents":{"source":"oem:///x"}}]}`), online: true,
+			want: []string{"info at $.storage.files.0.contents.source, "}},
 		{name: "spec 2", raw: `{"ignition":{"version":"2.3.0","config":{"append":[{"source":"` + s.URL + `/none"}]}}}`, online: true,
 			want: []string{"warning at $.ignition.config.append, line 1 col 51: append is read as merge: ", "error at $.ignition.config.append.0, line 1 col 52: cannot be read: resource not found"}},
 	} {
@@ -119,5 +126,37 @@ func TestCheckUnits(t *testing.T) {
 		if err != nil || rep.String() != want {
 			t.Errorf("units %v: got %q, %v; want %q", units, rep, err, want)
 		}
+	}
+}
+
+// TestCheckWaits: a server that does not answer is given up, with what was met last.
+func TestCheckWaits(t *testing.T) {
+	defer func(saved int) { deskLimit = saved }(deskLimit)
+	deskLimit = 1
+	stuck := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/busy" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		<-r.Context().Done()
+	}))
+	defer stuck.Close()
+	storage := `"storage":{"files":[{"path":"/a","contents":{"source":"` + stuck.URL + `/stuck"}},{"path":"/b","contents":{"source":"` + stuck.URL + `/busy"}}]}`
+	rep, err := Check(t.Context(), &CheckOptions{Options: newMachine(t, "", nil).Options, Raw: []byte(doc("3.3.0", merges(stuck.URL+"/stuck", stuck.URL+"/busy"), storage)), Online: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"merge.0, line 1 col 51: cannot be read: unable to fetch resource in time: ",
+		"cannot be read: unable to fetch resource in time: ",
+		"/stuck: nothing came for 1 seconds",
+		"/busy: nothing came for 1 seconds; GET result: Service Unavailable",
+	} {
+		if !strings.Contains(rep.String(), want) {
+			t.Errorf("no %q in\n%s", want, rep)
+		}
+	}
+	if len(rep.Entries) != 4 {
+		t.Errorf("%d entries in\n%s", len(rep.Entries), rep)
 	}
 }

@@ -31,7 +31,7 @@ type meaning struct {
 	by     map[string]*meant
 	orders map[string]string // of lists whose order has a meaning: the keys of their entries
 	bodies map[string]string // what is in data: URLs, by what stands for them as the source
-	closed map[string]bool   // paths of contents that not everybody may read on the machine
+	closed map[string]bool   // indices of files that not everybody may read on the machine
 }
 
 // meant is a value with what is shown of it.
@@ -141,7 +141,7 @@ func (m *meaning) open(ctx context.Context) {
 			continue
 		}
 		const others = 0o4
-		m.closed["$.storage.files."+strconv.Itoa(i)+"."] = *f.Mode&others == 0
+		m.closed[strconv.Itoa(i)] = *f.Mode&others == 0
 		if *f.Mode == 0o644 && f.Contents.Source != nil {
 			f.Mode = nil
 		}
@@ -167,10 +167,11 @@ func (m *meaning) index() error {
 		} else if strings.HasSuffix(l.Path, ".contents") {
 			v.setBody(l.String())
 		}
-		for at, closed := range m.closed {
-			v.closed = v.closed || closed && strings.HasPrefix(l.Path, at)
+		v.closed = strings.HasPrefix(l.Path, "$.storage.luks.")
+		if rest, ok := strings.CutPrefix(l.Path, "$.storage.files."); ok {
+			file, _, _ := strings.Cut(rest, ".")
+			v.closed = m.closed[file]
 		}
-		v.closed = v.closed || strings.HasPrefix(l.Path, "$.storage.luks.")
 		if list, key := cutKey(v.name); l.Ordered && !strings.HasSuffix(m.orders[list], key) {
 			m.orders[list] += key
 		}

@@ -5,12 +5,14 @@ package engine
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/resource"
 	"github.com/coreos/vcontext/path"
+	"github.com/coreos/vcontext/report"
 )
 
 // probe fetches one resource and keeps nothing of it. It is the sink and the log of its own fetch.
@@ -23,19 +25,21 @@ type probe struct {
 }
 
 func (p *probe) Write(b []byte) (int, error) {
-	p.idle.Reset(deskLimit * time.Second)
+	p.idle.Reset(idleLimit())
 	return len(b), nil
 }
+
+func idleLimit() time.Duration { return time.Duration(deskLimit) * time.Second }
 
 // Reset is called before a new try.
 func (p *probe) Reset() error { return nil }
 
-// The log: what is said at levels below a warning and is about an error has that word.
+// The log: of what is said about a try, its outcome counts.
 
 func (p *probe) Debug(string, ...any) {}
 
 func (p *probe) Info(format string, args ...any) {
-	if isAboutError(format) {
+	if strings.HasPrefix(format, "%s error: ") || strings.HasPrefix(format, "%s result: ") {
 		p.Err(format, args...)
 	}
 }
@@ -43,12 +47,6 @@ func (p *probe) Info(format string, args ...any) {
 func (p *probe) Warning(format string, args ...any) { p.Err(format, args...) }
 
 func (p *probe) Err(format string, args ...any) { p.last = fmt.Sprintf(format, args...) }
-
-// isAboutError knows the form of the lines about a try that failed.
-func isAboutError(format string) bool {
-	const form = "%s error: "
-	return len(format) > len(form) && format[:len(form)] == form
-}
 
 // addFetched fetches every resource of a rendered config, as many at a time as a boot does, and reports what fails.
 func (c *check) addFetched(ctx context.Context) {
@@ -80,8 +78,12 @@ func (c *check) addFetched(ctx context.Context) {
 	}
 	done.Wait()
 	for _, p := range list {
+		kind := c.severity()
+		if strings.HasPrefix(p.request.URL, "oem:") {
+			kind = report.Info // the files are on the machine
+		}
 		if p.err != nil {
-			c.addMerged(c.severity(), p.at, "cannot be fetched: "+config.RedactURL(p.request.URL)+": "+p.err.Error())
+			c.addMerged(kind, p.at, "cannot be fetched: "+config.RedactURL(p.request.URL)+": "+p.err.Error())
 		}
 	}
 }
@@ -90,7 +92,7 @@ func (c *check) addFetched(ctx context.Context) {
 func (p *probe) fetch(ctx context.Context, f *resource.Fetcher) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	p.idle = time.AfterFunc(deskLimit*time.Second, cancel)
+	p.idle = time.AfterFunc(idleLimit(), cancel)
 	_, p.err = f.To(ctx, p, p.request, p)
 	if !p.idle.Stop() && p.err != nil {
 		p.err = fmt.Errorf("nothing came for %d seconds", deskLimit)

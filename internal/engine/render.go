@@ -55,10 +55,12 @@ type via struct {
 	nested bool   // it is not the root that refers to it
 }
 
+const inDataURL = "the data URL at "
+
 func (v via) below(where, source string) via {
 	name := config.RedactURL(source)
 	if strings.HasPrefix(name, "data:") {
-		name = "the data URL at " + where
+		name = inDataURL + where
 		if v.name != "" {
 			name += " of " + v.name
 		}
