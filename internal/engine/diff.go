@@ -52,25 +52,24 @@ func Diff(ctx context.Context, o *DiffOptions) (lines []string, err error) {
 		}
 	}
 	a, b := &both[0], &both[1]
+	say := func(sign, name, what string) { lines = append(lines, sign+name+": "+what) }
 	for _, was := range a.list {
-		is := b.by[was.Name]
-		switch {
-		case is == nil:
-			lines = append(lines, "- "+was.name+": "+was.shown)
-		case was.String() != is.String():
-			lines = append(lines, "~ "+was.name+": "+change(was, is))
+		if is := b.by[was.Name]; is == nil {
+			say("- ", was.name, was.shown)
+		} else if was.String() != is.String() {
+			say("~ ", was.name, change(was, is))
 		}
 	}
 	for _, is := range b.list {
 		if a.by[is.Name] == nil {
-			lines = append(lines, "+ "+is.name+": "+is.shown)
+			say("+ ", is.name, is.shown)
 		}
 	}
 	for _, is := range b.list {
 		list, _ := cutKey(is.name)
 		if is.Ordered && a.orders[list] != b.orders[list] && sorted(a.orders[list]) == sorted(b.orders[list]) {
 			a.orders[list] = b.orders[list] // said once
-			lines = append(lines, "~ "+list+": the order of entries")
+			say("~ ", list, "the order of entries")
 		}
 	}
 	return lines, nil

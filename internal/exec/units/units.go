@@ -31,14 +31,20 @@ type Complaint struct {
 	Text string
 }
 
-// stubs stand for units of which a config has only drop-ins. Other types of units cannot be without settings of
-// their own, and their drop-ins are not judged.
-var stubs = map[string]string{
-	".service": "[Service]\nType=oneshot\nExecStart=/bin/true\n",
-	".timer":   "[Timer]\nOnBootSec=1\n",
-	".socket":  "[Socket]\nListenStream=1\n",
-	".target":  "[Unit]\n",
-	".slice":   "[Unit]\n",
+// stub stands for a unit of which a config has only drop-ins. Other types of units cannot be without settings of their
+// own, and their drop-ins are not judged.
+func stub(name string) string {
+	switch filepath.Ext(name) {
+	case ".service":
+		return "[Service]\nType=oneshot\nExecStart=/bin/true\n"
+	case ".timer":
+		return "[Timer]\nOnBootSec=1\n"
+	case ".socket":
+		return "[Socket]\nListenStream=1\n"
+	case ".target", ".slice":
+		return "[Unit]\n"
+	}
+	return ""
 }
 
 // Verify writes units to a private folder and has them judged there. Without systemd-analyze the error is
@@ -97,7 +103,7 @@ func Verify(ctx context.Context, r *exec.Runner, units []config.Unit) ([]Complai
 
 // lay lists the files of a unit and its drop-ins, each with its text; a folder has none. The one to judge is first.
 func lay(u *config.Unit, at string, paths map[string]string) (files []string) {
-	text := stubs[filepath.Ext(u.Name)]
+	text := stub(u.Name)
 	if u.Contents != nil && *u.Contents != "" {
 		text = *u.Contents
 		paths[u.Name] = at + ".contents"
