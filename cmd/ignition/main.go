@@ -3,9 +3,7 @@
 // Command ignition is the first-boot provisioning program. One binary has
 // several names: called as ignition with flags it runs one stage, as the boot
 // units do; ignition-validate, ignition-apply, ignition-rmcfg and butane are
-// names of it, and `ignition validate`, `ignition apply`, `ignition rmcfg`,
-// `ignition report`, `ignition schema`, `ignition transpile` and `ignition version`
-// are verbs. This package reads flags and the environment and decides about exit codes; the work
+// names of it, and `ignition validate` and the others of the table below are verbs. This package reads flags and the environment and decides about exit codes; the work
 // is done below it.
 package main
 
@@ -42,8 +40,10 @@ var verbs = []struct {
 }{
 	{"apply", "apply a config to the root of a container", applyMain},
 	{"completion", "print the completion script of a shell", completionMain},
+	{"diff", "compare two configs by what they mean", diffMain},
 	{"facts", "describe the disks of this machine, for a plan made elsewhere", factsMain},
 	{"plan", "show what a boot would do", planMain},
+	{"render", "print the config that is left when all that it refers to is merged", renderMain},
 	{"report", "show the operations of a run: the slowest, the failed", reportMain},
 	{"rmcfg", "delete the user config from the platform's metadata", rmcfgMain},
 	{"schema", "print a JSON Schema, for editors", schemaMain},

@@ -34,6 +34,7 @@ type renderer struct {
 	record  func(stages.FetchedConfig)
 	origins *origins
 	missing func(where, shown string, err error) // nil: a config that cannot be fetched is an error; else it counts as empty
+	desk    *desk                                // of those who look at a config and do not boot with it; else nil
 }
 
 func newRenderer(r *run) *renderer {
@@ -45,10 +46,51 @@ type level struct {
 	path    []string      // URLs from the root config to here
 	context config.Config // all that was merged before, ancestors included
 	using   *resource.Fetcher
+	via     via
+}
+
+// via is how a config came to be referred to, for those who look at it.
+type via struct {
+	top    string // the reference of the root config that leads to it, "" for the root
+	name   string // what people call it
+	nested bool   // it is not the root that refers to it
+}
+
+const inDataURL = "the data URL at "
+
+func (v via) below(where, source string) via {
+	name := config.RedactURL(source)
+	if strings.HasPrefix(name, "data:") {
+		name = inDataURL + where
+		if v.name != "" {
+			name += " of " + v.name
+		}
+	}
+	if v.top != "" {
+		where = v.top
+	}
+	return via{where, name, v.top != ""}
+}
+
+// settings gives the fetcher for the settings of a config.
+func (rd *renderer) settings(ctx context.Context, ign config.Ignition) (*resource.Fetcher, error) {
+	if rd.desk != nil {
+		return rd.desk.settings(ctx, rd, &ign)
+	}
+	return rd.fetcher.Using(ctx, rd.log, ign)
+}
+
+// note tells that a referenced config takes effect now.
+func (rd *renderer) note(ref config.Resource, v via, replaces bool) {
+	rd.record(stages.FetchedConfig{Kind: "user", Source: recordedSource(ref), Referenced: true})
+	rd.origins.merge(sourceOf(ref), config.RedactURL(sourceOf(ref)))
+	if rd.desk != nil {
+		rd.desk.took(sourceOf(ref), v, replaces)
+	}
 }
 
 func (rd *renderer) render(ctx context.Context, c config.Config) (config.Config, error) {
-	f, err := rd.fetcher.Using(ctx, rd.log, c.Ignition)
+	f, err := rd.settings(ctx, c.Ignition)
 	if err != nil {
 		return config.Config{}, err
 	}
@@ -72,17 +114,20 @@ func (rd *renderer) replace(ctx context.Context, ref config.Resource, at level) 
 	if err := checkCycle(where, ref, at.path); err != nil {
 		return config.Config{}, err
 	}
+	v := at.via.below(where, sourceOf(ref))
 	next, err := rd.fetch(ctx, rd.log, at.using, where, ref)
+	if err != nil && rd.desk.excuses(v, err) {
+		return config.Empty(), nil
+	}
 	if err != nil {
 		return config.Config{}, err
 	}
-	rd.record(stages.FetchedConfig{Kind: "user", Source: recordedSource(ref), Referenced: true})
-	rd.origins.merge(sourceOf(ref), config.RedactURL(sourceOf(ref)))
-	using, err := rd.fetcher.Using(ctx, rd.log, next.Ignition)
+	rd.note(ref, v, true)
+	using, err := rd.settings(ctx, next.Ignition)
 	if err != nil {
 		return config.Config{}, err
 	}
-	return rd.renderAt(ctx, next, level{path: append(at.path[:len(at.path):len(at.path)], sourceOf(ref)), context: next, using: using})
+	return rd.renderAt(ctx, next, level{append(at.path[:len(at.path):len(at.path)], sourceOf(ref)), next, using, v})
 }
 
 func (rd *renderer) merge(ctx context.Context, c config.Config, refs []config.Resource, at level) (config.Config, error) {
@@ -95,18 +140,21 @@ func (rd *renderer) merge(ctx context.Context, c config.Config, refs []config.Re
 	ahead := rd.startAll(ctx, refs, 0, using)
 	defer func() { ahead.stop() }()
 	for i, ref := range refs {
+		v := at.via.below(mergePath(i), sourceOf(ref))
 		child, err := ahead.wait(i, rd.log)
+		if err != nil && rd.desk.excuses(v, err) {
+			continue
+		}
 		if err != nil {
 			return config.Config{}, err
 		}
-		rd.record(stages.FetchedConfig{Kind: "user", Source: recordedSource(ref), Referenced: true})
-		rd.origins.merge(sourceOf(ref), config.RedactURL(sourceOf(ref)))
+		rd.note(ref, v, false)
 		inner := config.Merge(seen, child)
 		innerUsing, err := rd.use(ctx, using, seen, inner)
 		if err != nil {
 			return config.Config{}, err
 		}
-		child, err = rd.renderAt(ctx, child, level{path: append(at.path[:len(at.path):len(at.path)], sourceOf(ref)), context: inner, using: innerUsing})
+		child, err = rd.renderAt(ctx, child, level{append(at.path[:len(at.path):len(at.path)], sourceOf(ref)), inner, innerUsing, v})
 		if err != nil {
 			return config.Config{}, err
 		}
@@ -133,7 +181,7 @@ func (rd *renderer) use(ctx context.Context, using *resource.Fetcher, prev, next
 	if reflect.DeepEqual(a.Timeouts, b.Timeouts) && reflect.DeepEqual(a.Proxy, b.Proxy) && reflect.DeepEqual(a.Security, b.Security) {
 		return using, nil
 	}
-	return rd.fetcher.Using(ctx, rd.log, b)
+	return rd.settings(ctx, b)
 }
 
 // fetch gets and parses one referenced config.
@@ -178,6 +226,7 @@ func (rd *renderer) fetch(ctx context.Context, log *oplog.Logger, f *resource.Fe
 		return fail(withReport(err, rep))
 	}
 	rd.origins.hold(sourceOf(ref), doc)
+	rd.desk.hold(sourceOf(ref), &doc, rep)
 	return doc.Config, nil
 }
 
