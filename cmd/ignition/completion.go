@@ -49,10 +49,7 @@ func completionMain(_ context.Context, p process) int {
 	}
 	fmt.Fprintf(p.stderr, `Usage: %s bash|zsh|fish
 Prints the script by which a shell completes verbs, flags and their values.
-
-Example:
-  %s bash >/etc/bash_completion.d/ignition
-`, p.name, p.name)
+`, p.name)
 	if len(p.args) == 1 && strings.TrimLeft(p.args[0], "-") == "help" {
 		return engine.ExitOK
 	}

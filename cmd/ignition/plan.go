@@ -48,10 +48,8 @@ func newPlanFlags(p process) (*flag.FlagSet, *planFlags) {
 Tells what a boot with a config would do to a root, and changes nothing.
 Exits with 0 if there is nothing to do, with 2 if there is, with 1 on an error.
 
-Example: %s --root /mnt/image config.bu
-
 Options:
-`, p.name, p.name))
+`, p.name))
 	return fs, f
 }
 

@@ -43,7 +43,7 @@ func validateMain(ctx context.Context, p process) int {
 	format := choice{value: "text", kind: "format", check: func(v string) bool { return v == "text" || v == "json" || v == "sarif" }}
 	fs := flag.NewFlagSet(p.name, flag.ContinueOnError)
 	fs.SetOutput(p.stderr)
-	fs.Var(&format, "format", "how to print the report: text, json for programs, or sarif for code scanning")
+	fs.Var(&format, "format", "how to print the report: text, json for programs, or sarif for code scanning. [json sarif text]")
 	fs.BoolVar(&o.Online, "online", false, "fetch what the config refers to, and check hashes")
 	fs.BoolVar(&o.Strict, "strict", false, "fail on warnings too, such as an unknown key")
 	fs.BoolVar(&o.Units, "units", false, "have systemd-analyze judge the units")
