@@ -14,7 +14,7 @@ HOT       := runtime bufio bytes strings compress/flate \
              $(addprefix crypto/internal/fips140/,aes/... sha256 sha512 sha3 bigmod)
 GCFLAGS   := -gcflags=all=-l $(HOT:%=-gcflags=%=)
 # So does letting each function begin at a multiple of 32 bytes: a quarter of a MiB.
-LDFLAGS   += -funcalign=4
+LDFLAGS   += -funcalign=2
 # A run of seconds gains nothing from the larger garbage collector; a Go that has no other does not know its name.
 export GOEXPERIMENT ?= $(shell GOEXPERIMENT=nogreenteagc $(GO) list unsafe >/dev/null 2>&1 && echo nogreenteagc)
 BUILD     := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false $(GCFLAGS) -ldflags "-s -w $(LDFLAGS)"
@@ -87,8 +87,8 @@ demo: ## Provisions a scratch tree from a local metadata service and shows log a
 demo: build
 	scripts/demo
 
-boot-demo: ## Builds a machine image and boots it here, in emulation; CHECK=1 verifies the result (root, Debian).
-	@scripts/boot-demo $(if $(CHECK),--check)
+boot-demo: ## Builds a machine image and boots it here, in emulation, with CONFIG=FILE as its user data; CHECK=1 verifies the result (root, Debian).
+	@CONFIG="$(CONFIG)" scripts/boot-demo $(if $(CHECK),--check)
 
 docs: ## Checks the links between the documents and the commands that they name.
 	scripts/docs
