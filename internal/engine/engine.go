@@ -44,7 +44,7 @@ type Options struct {
 	FetchTimeout time.Duration // rounded up to whole seconds; 0 = none
 	FailureFile  string        // what a stage that failed leaves for the report; "" = nothing
 	BootID       string        // of this boot of the kernel
-	ExpectPlan   string        // hash of the plan that alone may be carried out; "" = what the kernel command line says
+	ExpectPlan   *string       // hash of the plan that alone may be carried out; nil = what the kernel command line says
 
 	Version         string
 	SystemDirs      []string // highest priority first

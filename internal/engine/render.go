@@ -33,7 +33,7 @@ type renderer struct {
 	fetcher *resource.Fetcher // default settings
 	record  func(stages.FetchedConfig)
 	origins *origins
-	missing func(where, shown string, err error) // nil: a config that cannot be fetched is an error; else it counts as empty
+	missing func(what string) // told what could not be fetched and is left out; nil: that is an error
 }
 
 func newRenderer(r *run) *renderer {
@@ -47,8 +47,37 @@ type level struct {
 	using   *resource.Fetcher
 }
 
+// unreadError is of a config that is not here, as opposed to one that is wrong.
+type unreadError struct{ error }
+
+func (e *unreadError) Unwrap() error { return e.error }
+
+// leaveOut tells whether to go on without a config.
+func (rd *renderer) leaveOut(ctx context.Context, where string, ref config.Resource, err error) bool {
+	var unread *unreadError
+	if rd.missing == nil || ctx.Err() != nil || !errors.As(err, &unread) {
+		return false
+	}
+	rd.missing(fmt.Sprintf("%s: the config at %s was not read, and what it adds or replaces is not in this plan: %v",
+		where, config.RedactURL(sourceOf(ref)), unread.error))
+	return true
+}
+
+// using gives the fetcher for the settings of a config.
+func (rd *renderer) using(ctx context.Context, ign config.Ignition) (*resource.Fetcher, error) {
+	f, err := rd.fetcher.Using(ctx, rd.log, ign)
+	if err == nil || rd.missing == nil || ctx.Err() != nil {
+		return f, err
+	}
+	if !rd.fetcher.IsOffline() { // else nothing needs the CA
+		rd.missing(fmt.Sprintf("$.ignition.security.tls.certificateAuthorities: a CA was not read, and what it vouches for cannot be fetched: %v", err))
+	}
+	ign.Security = config.Security{}
+	return rd.fetcher.Using(ctx, rd.log, ign)
+}
+
 func (rd *renderer) render(ctx context.Context, c config.Config) (config.Config, error) {
-	f, err := rd.fetcher.Using(ctx, rd.log, c.Ignition)
+	f, err := rd.using(ctx, c.Ignition)
 	if err != nil {
 		return config.Config{}, err
 	}
@@ -74,11 +103,14 @@ func (rd *renderer) replace(ctx context.Context, ref config.Resource, at level) 
 	}
 	next, err := rd.fetch(ctx, rd.log, at.using, where, ref)
 	if err != nil {
+		if rd.leaveOut(ctx, where, ref, err) {
+			return config.Empty(), nil
+		}
 		return config.Config{}, err
 	}
 	rd.record(stages.FetchedConfig{Kind: "user", Source: recordedSource(ref), Referenced: true})
 	rd.origins.merge(sourceOf(ref), config.RedactURL(sourceOf(ref)))
-	using, err := rd.fetcher.Using(ctx, rd.log, next.Ignition)
+	using, err := rd.using(ctx, next.Ignition)
 	if err != nil {
 		return config.Config{}, err
 	}
@@ -97,6 +129,9 @@ func (rd *renderer) merge(ctx context.Context, c config.Config, refs []config.Re
 	for i, ref := range refs {
 		child, err := ahead.wait(i, rd.log)
 		if err != nil {
+			if rd.leaveOut(ctx, mergePath(i), ref, err) {
+				continue
+			}
 			return config.Config{}, err
 		}
 		rd.record(stages.FetchedConfig{Kind: "user", Source: recordedSource(ref), Referenced: true})
@@ -133,7 +168,7 @@ func (rd *renderer) use(ctx context.Context, using *resource.Fetcher, prev, next
 	if reflect.DeepEqual(a.Timeouts, b.Timeouts) && reflect.DeepEqual(a.Proxy, b.Proxy) && reflect.DeepEqual(a.Security, b.Security) {
 		return using, nil
 	}
-	return rd.fetcher.Using(ctx, rd.log, b)
+	return rd.using(ctx, b)
 }
 
 // fetch gets and parses one referenced config.
@@ -154,12 +189,10 @@ func (rd *renderer) fetch(ctx context.Context, log *oplog.Logger, f *resource.Fe
 		return fail(err)
 	}
 	raw, info, err := f.Bytes(ctx, log, req)
-	switch {
-	case err == nil:
-	case rd.missing != nil && ctx.Err() == nil:
-		rd.missing(where, shown, err)
-		return config.Empty(), nil
-	default:
+	if err != nil {
+		if !errors.Is(err, resource.ErrVerify) && !errors.Is(err, resource.ErrScheme) {
+			err = &unreadError{err}
+		}
 		return fail(err)
 	}
 	if strings.HasPrefix(sourceOf(ref), "data:") {

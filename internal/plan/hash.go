@@ -51,6 +51,9 @@ func (h Hash) String() string { return h.body() + "-" + digest(h.body())[:sumDig
 // ParseHash reads what String gives.
 func ParseHash(text string) (Hash, error) {
 	const howTo = "give the whole line that `ignition plan --hash` prints"
+	if text == "" {
+		return Hash{}, errors.New("the plan hash to expect is empty; " + howTo)
+	}
 	parts := strings.Split(text, "-")
 	if parts[0] != hashVersion {
 		return Hash{}, fmt.Errorf("plan hash %q does not begin with %q: it is of another version of this program, or no plan hash; %s", text, hashVersion+"-", howTo)

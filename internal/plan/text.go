@@ -152,7 +152,7 @@ func (p *Plan) Summary() string {
 		}
 	}
 	text := fmt.Sprintf("%d to create, %d to change, %d to delete, %d as the config says", n[Create], n[Change], n[Delete], n[Keep])
-	if !p.Changes() {
+	if !p.Changes() && len(p.Unknown) == 0 {
 		text = fmt.Sprintf("nothing to do, %d as the config says", n[Keep])
 	}
 	if lost > 0 {

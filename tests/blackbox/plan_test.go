@@ -3,7 +3,11 @@
 package blackbox
 
 import (
+	"encoding/base64"
+	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -80,19 +84,21 @@ func TestExpectPlan(t *testing.T) {
 		"a word in a file":   {func(m *machine, h string) string { m.write("sysroot/etc/y", "old"); return h }, "", ""},
 		"cut short":          {func(_ *machine, h string) string { return h[:len(h)-20] }, "fetch", "is cut short"},
 		"mistyped":           {func(_ *machine, h string) string { return strings.Replace(h, "none", "nune", 1) }, "fetch", "is not 32 hexadecimal digits"},
+		"empty":              {func(_ *machine, _ string) string { return "" }, "fetch", "the plan hash to expect is empty"},
 		"of another version": {func(_ *machine, h string) string { return "p9" + h[2:] }, "fetch", "is of another version"},
 	} {
-		for _, argument := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/argument %t", name, argument), func(t *testing.T) {
+		for _, by := range []string{"--expect-plan", "ignition.plan", "flatcar.plan"} {
+			t.Run(name+"/"+by, func(t *testing.T) {
 				m := newMachine(t)
 				m.write("config.ign", planConfig)
 				m.write("sysroot/etc/x", "old\n")
 				want := row.change(m, m.hash())
 				var flags []string
-				if argument {
-					m.write("cmdline", "root=/dev/vda9 ignition.plan="+want+"\n")
+				if strings.HasPrefix(by, "--") {
+					flags = []string{by + "=" + want}
+					m.write("cmdline", "root=/dev/vda9 ignition.plan=the-flag-wins\n")
 				} else {
-					flags = []string{"--expect-plan=" + want}
+					m.write("cmdline", "root=/dev/vda9 "+by+"="+want+"\n")
 				}
 				before := m.listing()
 				for _, stage := range []string{"fetch", "files"} {
@@ -105,6 +111,8 @@ func TestExpectPlan(t *testing.T) {
 						continue
 					}
 					wantText(t, res.stdout, row.says)
+					wantText(t, m.read("run/failure.json"), row.says)
+					wantText(t, m.read("run/ops.jsonl"), row.says)
 					if after := m.listing(); after != before {
 						t.Errorf("refused, and changed\n%s", difference(before, after))
 					}
@@ -218,5 +226,32 @@ func TestPlanReadOnly(t *testing.T) {
 	}
 	if res := m.run("plan", "--root="+m.root, m.path("config.ign")); res.code != 2 {
 		t.Errorf("exit %d\n%s%s", res.code, res.stdout, res.stderr)
+	}
+}
+
+// TestPlanReferenceNeedsSibling: a config that can be fetched only with what one before it brings
+// is in the plan, as it is in a boot.
+func TestPlanReferenceNeedsSibling(t *testing.T) {
+	first := make(chan struct{})
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, storage("3.4.0", `"directories":[{"path":"/second"}]`))
+	}))
+	defer server.Close()
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // the first try does not trust it
+	authority := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		<-first
+		fmt.Fprintf(w, `{"ignition":{"version":"3.4.0","security":{"tls":{"certificateAuthorities":[{"source":"data:;base64,%s"}]}}}}`,
+			base64.StdEncoding.EncodeToString([]byte(authority)))
+	}))
+	defer plain.Close()
+	m := newMachine(t)
+	m.write("config.ign", refer("merge", plain.URL, server.URL))
+	time.AfterFunc(500*time.Millisecond, func() { close(first) }) // when the other has failed for want of the CA
+	res := m.run("plan", "--online", "--root="+m.root, m.path("config.ign"))
+	wantText(t, res.stdout, m.root+`/second"`)
+	wantNoText(t, res.stdout, "not known")
+	if res.code != 2 {
+		t.Errorf("exit %d\n%s", res.code, res.stderr)
 	}
 }
