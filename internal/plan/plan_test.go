@@ -24,8 +24,8 @@ func TestDiff(t *testing.T) {
 		"no end":       {"a", "a\n", "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+a\n"},
 		"two hunks":    {"x\n" + long + "y\n", "X\n" + long + "Y\n", "--- a/f\n+++ b/f\n@@ -1,4 +1,4 @@\n-x\n+X\n same\n same\n same\n@@ -9,4 +9,4 @@\n same\n same\n same\n-y\n+Y\n"},
 		"in the midst": {long + long, long + "new\n" + long, "--- a/f\n+++ b/f\n@@ -18,3 +18,4 @@\n same\n same\n same\n+new\n"},
-		"binary":       {"\x01\n", "a\n", "not shown line by line: binary, 2 bytes; now 2 bytes\n"},
-		"large":        {"a\n", strings.Repeat("x", MaxDiff+1), "not shown line by line: large, 262145 bytes; now 2 bytes\n"},
+		"binary":       {"\x01\n", "a\n", "content not shown: binary; 2 bytes become 2 bytes\n"},
+		"large":        {"a\n", strings.Repeat("x", MaxDiff+1), "content not shown: large; 2 bytes become 256.0 KiB\n"},
 	} {
 		text := func(s string) []byte {
 			if s == "\x00none" {

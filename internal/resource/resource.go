@@ -109,6 +109,7 @@ func RequestFor(r config.Resource) (Request, error) {
 // Info is what is known after a fetch.
 type Info struct {
 	Bytes  int64  // after decompression
+	Raw    int64  // as they came
 	SHA512 []byte // always filled by Bytes
 }
 

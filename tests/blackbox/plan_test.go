@@ -39,7 +39,7 @@ func TestPlanText(t *testing.T) {
       +new
        same
   + writing file "ROOT/etc/secret"  ($.storage.files.1.contents)
-      not shown: only its owner may read /etc/secret
+      content not shown: mode 0600; 4 bytes
   + writing unit "a.service" at "ROOT/etc/systemd/system/a.service"  ($.systemd.units.0)
       --- /dev/null
       +++ b/etc/systemd/system/a.service
@@ -253,5 +253,82 @@ func TestPlanReferenceNeedsSibling(t *testing.T) {
 	wantNoText(t, res.stdout, "not known")
 	if res.code != 2 {
 		t.Errorf("exit %d\n%s", res.code, res.stderr)
+	}
+}
+
+// TestPlanShows has what a plan shows of files, and what it does not.
+func TestPlanShows(t *testing.T) {
+	key := "-----BEGIN%20OPENSSH%20PRIVATE%20KEY-----%0Ahush"
+	large := strings.Repeat("x", 300<<10)
+	file := func(path, contents, more string) string {
+		return fmt.Sprintf(`{"path":%q,"overwrite":true,"contents":{"source":"data:,%s"}%s}`, path, contents, more)
+	}
+	unit := func(text string) string { return fmt.Sprintf(`{"name":"u.service","contents":%q}`, text) }
+	for name, row := range map[string]struct {
+		files, dirs, units, users string
+		mode                      os.FileMode // of what is there, with the word "before" in it
+		at                        string      // and where
+		want                      string      // a line
+		hides                     []string
+	}{
+		"text":            {files: file("/a/f", "after%0A", ""), at: "a/f", mode: 0o644, want: "      -before"},
+		"a new mode":      {files: file("/a/f", "hush", `,"mode":416`), at: "a/f", mode: 0o644, want: "      content not shown: mode 0640; 6 bytes become 4 bytes", hides: []string{"before", "hush"}},
+		"the old mode":    {files: file("/a/f", "after", `,"mode":420`), at: "a/f", mode: 0o600, want: "      content not shown: mode 0600; 6 bytes become 5 bytes", hides: []string{"before"}},
+		"a directory":     {files: file("/root/.ssh/f", "hush", ""), at: "root/x", mode: 0o644, want: "      content not shown: /root has mode 0700; 4 bytes", hides: []string{"hush"}},
+		"a new directory": {files: file("/srv/a/f", "hush", ""), dirs: `{"path":"/srv","mode":488}`, want: "      content not shown: /srv has mode 0750; 4 bytes", hides: []string{"hush"}},
+		"a new home":      {files: file("/home/u/f", "hush", ""), users: `{"name":"u"}`, want: "      content not shown: /home/u has mode 0700; 4 bytes", hides: []string{"hush"}},
+		"a private key":   {files: file("/a/f", key, ""), want: "      content not shown: it holds a secret; 40 bytes", hides: []string{"hush", "OPENSSH"}},
+		"a hash":          {files: file("/a/f", "u:$6$hush", ""), want: "      content not shown: it holds a secret; 9 bytes", hides: []string{"hush"}},
+		"shadow":          {files: file("/etc/shadow", "u:hush", `,"mode":420`), want: "      content not shown: passwords; 52 bytes become 6 bytes", hides: []string{"hush"}},
+		"shadow's copy":   {files: file("/etc/shadow-", "u:hush", `,"mode":420`), want: "      content not shown: passwords; 6 bytes", hides: []string{"hush"}},
+		"a unit":          {units: unit("[Service]\nExecStart=/x\n"), at: "etc/systemd/system/u.service", mode: 0o600, want: "      content not shown: mode 0600; 6 bytes become 23 bytes", hides: []string{"before", "ExecStart"}},
+		"a masked unit":   {units: `{"name":"u.service","mask":true}`, at: "etc/systemd/system/u.service", mode: 0o644, want: "      irreversible: the file that is there"},
+		"binary":          {files: file("/a/f", "%00%01", ""), at: "a/f", mode: 0o644, want: "      content not shown: binary; 6 bytes become 2 bytes"},
+		"binary is lost":  {files: file("/a/f", "%00%01", ""), at: "a/f", mode: 0o644, want: "      irreversible: what the file has now"},
+		"large":           {files: file("/a/f", large, ""), at: "a/f", mode: 0o644, want: "      content not shown: large; 6 bytes become 300.0 KiB"},
+		"terminal":        {files: file("/a/\u202ef", "a%E2%80%AEb%0Dc%0A", ""), want: `      +a\u202eb\x0dc`, hides: []string{"\u202e", "\r"}},
+		"appended to":     {files: `{"path":"/a/f","append":[{"source":"data:,one%0A"},{"source":"data:,two%0A"}]}`, at: "a/f", mode: 0o644, want: "      +two"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			m.must(os.Mkdir(filepath.Join(m.root, "root"), 0o700))
+			if row.at != "" {
+				m.write("sysroot/"+row.at, "before")
+				m.must(os.Chmod(filepath.Join(m.root, row.at), row.mode))
+			}
+			m.write("config.ign", fmt.Sprintf(`{"ignition":{"version":"3.4.0"},"storage":{"directories":[%s],"files":[%s]},"systemd":{"units":[%s]},"passwd":{"users":[%s]}}`,
+				row.dirs, row.files, row.units, row.users))
+			for _, format := range []string{"text", "json"} {
+				res := m.run("plan", "--format="+format, "--root="+m.root, m.path("config.ign"))
+				if res.code != 2 {
+					t.Fatalf("exit %d\n%s", res.code, res.stderr)
+				}
+				if format == "text" && !strings.Contains("\n"+res.stdout, "\n"+row.want) {
+					t.Errorf("no line %q in\n%s", row.want, res.stdout)
+				}
+				for _, h := range row.hides {
+					if format == "text" || h != "\u202e" {
+						wantNoText(t, res.stdout+res.stderr, h)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestPlanWillFail: what a boot fails at although all is there has no plan.
+func TestPlanWillFail(t *testing.T) {
+	m := newMachine(t)
+	for contents, says := range map[string]string{
+		`"source":"data:,b","verification":{"hash":"sha256-` + strings.Repeat("0", 64) + `"}`: "hash verification failed",
+		`"compression":"gzip","source":"data:;base64,H4sIAAAAAAAA"`:                           "unexpected EOF",
+	} {
+		m.write("config.ign", storage("3.4.0", `"files":[{"path":"/f","contents":{`+contents+`}}]`))
+		res := m.run("plan", "--root="+m.root, m.path("config.ign"))
+		wantText(t, res.stderr, "$.storage.files.0.contents ("+m.path("config.ign")+" line 1 column ")
+		wantText(t, res.stderr, says)
+		if res.code != 1 || res.stdout != "" {
+			t.Errorf("exit %d %q", res.code, res.stdout)
+		}
 	}
 }

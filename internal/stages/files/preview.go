@@ -27,6 +27,7 @@ type preview struct {
 	seen map[string]sysroot.Stat // what was where it was looked at first; zero: nothing
 	gone []string                // what an operation so far has removed with all beneath
 	made map[string]fs.FileMode  // types of what one has made
+	shut map[string]fs.FileMode  // modes of directories that it makes and others may not enter
 }
 
 // Preview tells what Run would do to the tree, in the order of the record. It
@@ -43,7 +44,7 @@ func Preview(ctx context.Context, in Input) ([]plan.Operation, error) {
 	if err := s.findFinished(); err != nil {
 		return nil, hint(err)
 	}
-	p := &preview{stage: s, made: map[string]fs.FileMode{}, seen: map[string]sysroot.Stat{}}
+	p := &preview{stage: s, made: map[string]fs.FileMode{}, shut: map[string]fs.FileMode{}, seen: map[string]sysroot.Stat{}}
 	for _, n := range s.plan.nodes {
 		p.seen[n.path] = n.stat
 	}
@@ -124,7 +125,7 @@ func (p *preview) addHome(home, skeleton string) {
 	if _, err := p.Root.Lstat(home); err == nil {
 		return
 	}
-	p.made[home] = fs.ModeDir
+	p.made[home], p.shut[home] = fs.ModeDir, 0o700
 	entries, err := p.Root.ReadDir(skeleton)
 	if err != nil {
 		return
@@ -219,6 +220,9 @@ func (p *preview) directory(n *node, effect plan.Effect) error {
 	if err := p.blocked(n); err != nil {
 		return err
 	}
+	if n.dir.Mode != nil && *n.dir.Mode&1 == 0 {
+		p.shut[n.path] = toFileMode(*n.dir.Mode)
+	}
 	op := plan.Of(p.directoryOp(n), effect)
 	op.Loses = p.loses(n)
 	if n.inTheWay() {
@@ -290,9 +294,18 @@ func (p *preview) file(n *node, effect plan.Effect) error {
 		op.Fetches = download(f)
 		ops = append(ops, op)
 	}
-	same := p.contents(n, n.fetches, ops, false)
-	ops[0].Loses = p.loses(n)
-	if n.present && p.mayBeSame(n) && ops[0].Depends == "" {
+	same, err := p.contents(n, ops, false)
+	if err != nil {
+		return err
+	}
+	if lost := p.loses(n); lost != "" {
+		ops[0].Loses = lost
+	}
+	open := false
+	for i := range ops {
+		open = open || ops[i].Depends != ""
+	}
+	if n.present && p.mayBeSame(n) && !open {
 		var err error
 		if same {
 			same, err = p.sameOwner(n)
@@ -320,9 +333,9 @@ func (p *preview) appends(n *node) error {
 			ops[i] = plan.Of(p.appendOp(n, f), plan.Change)
 			ops[i].Fetches = download(f)
 		}
-		p.contents(n, n.fetches, ops, true)
+		_, err := p.contents(n, ops, true)
 		p.list = append(p.list, ops...)
-		return nil
+		return err
 	}
 	same, err := p.samePermissions(n, n.file.Mode)
 	effect := plan.Change
