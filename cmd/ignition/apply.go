@@ -31,12 +31,14 @@ func readInput(p process, name string) ([]byte, error) {
 // applyMain applies a config to the root of a container.
 func applyMain(ctx context.Context, p process) int {
 	var f common
-	var offline, ignore bool
+	var offline, ignore, passwd, host bool
 	fs := flag.NewFlagSet(p.name, flag.ContinueOnError)
 	fs.SetOutput(p.stderr)
 	fs.StringVar(&f.root, "root", "/", "root of the filesystem")
 	fs.BoolVar(&ignore, "ignore-unsupported", false, "ignore unsupported config sections")
 	fs.BoolVar(&offline, "offline", false, "error out if the config needs the network")
+	fs.BoolVar(&passwd, "with-passwd", false, "apply users and groups too, with the useradd of this system")
+	fs.BoolVar(&host, "on-host", false, "apply outside of a container as well, to another root than this system's")
 	fs.BoolVar(&f.version, "version", false, "print the version and exit")
 	fs.Usage = usageOf(fs, p.stderr, fmt.Sprintf("Usage: %s [options] config.ign\nOptions:\n", p.name))
 	rest, code, done := parseFlags(fs, p.args)
@@ -66,6 +68,7 @@ func applyMain(ctx context.Context, p process) int {
 	}
 	return engine.Apply(ctx, engine.ApplyOptions{
 		Options: o, Raw: raw, Offline: offline, IgnoreUnsupported: ignore, Container: p.getenv("container"),
+		WithPasswd: passwd, OnHost: host,
 	})
 }
 

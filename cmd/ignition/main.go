@@ -41,6 +41,7 @@ var verbs = []struct {
 	run           command
 }{
 	{"apply", "apply a config to the root of a container", applyMain},
+	{"facts", "describe the disks of this machine, for a plan made elsewhere", factsMain},
 	{"plan", "show what a boot would do", planMain},
 	{"report", "show the operations of a run: the slowest, the failed", reportMain},
 	{"rmcfg", "delete the user config from the platform's metadata", rmcfgMain},

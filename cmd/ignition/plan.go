@@ -37,6 +37,7 @@ func newPlanFlags(p process) (*flag.FlagSet, *planFlags) {
 	fs.SetOutput(p.stderr)
 	fs.StringVar(&f.root, "root", "/", "root of the filesystem that the machine would have")
 	fs.Var(&f.platform, "platform", fmt.Sprintf("platform whose base configs count. %v", engine.PlatformNames()))
+	fs.StringVar(&f.Disks, "disks", engine.DisksNone, "disks that the machine would have: live for this machine's, a file of ignition facts, or none to leave them out")
 	fs.Var(&f.format, "format", "how to print the plan: text or json")
 	fs.BoolVar(&f.hash, "hash", false, "print the plan's hash alone")
 	fs.BoolVar(&f.all, "all", false, "list what stays as it is too")

@@ -21,27 +21,27 @@ var (
 
 // Table is a disk's partition table, or the blank disk that one can be written on.
 type Table struct {
-	SectorSize  int64 // logical, bytes
-	Sectors     int64 // size of the disk in logical sectors
-	Present     bool  // false: there is no GPT, and everything below is zero
-	FirstUsable int64 // of the header in force
-	LastUsable  int64
-	Slots       int         // entries that the table has room for
-	Misplaced   bool        // the backup header is not in the disk's last sector: the disk grew
-	Damaged     string      // "", "primary" or "backup": the copy that cannot be used
-	GUID        string      // of the disk, upper case
-	Partitions  []Partition // used entries, by number
+	SectorSize  int64       `json:"sectorSize,omitempty"`  // logical, bytes
+	Sectors     int64       `json:"sectors,omitempty"`     // size of the disk in logical sectors
+	Present     bool        `json:"present,omitempty"`     // false: there is no GPT, and everything below is zero
+	FirstUsable int64       `json:"firstUsable,omitempty"` // of the header in force
+	LastUsable  int64       `json:"lastUsable,omitempty"`
+	Slots       int         `json:"slots,omitempty"`      // entries that the table has room for
+	Misplaced   bool        `json:"misplaced,omitempty"`  // the backup header is not in the disk's last sector: the disk grew
+	Damaged     string      `json:"damaged,omitempty"`    // "", "primary" or "backup": the copy that cannot be used
+	GUID        string      `json:"guid,omitempty"`       // of the disk, upper case
+	Partitions  []Partition `json:"partitions,omitempty"` // used entries, by number
 }
 
 // Partition is one entry of a table.
 type Partition struct {
-	Number     int   // from 1
-	Start      int64 // logical sectors
-	Size       int64
-	GUID       string // upper case
-	TypeGUID   string
-	Label      string
-	Attributes uint64
+	Number     int    `json:"number,omitempty"` // from 1
+	Start      int64  `json:"start,omitempty"`  // logical sectors
+	Size       int64  `json:"size,omitempty"`
+	GUID       string `json:"guid,omitempty"` // upper case
+	TypeGUID   string `json:"typeGuid,omitempty"`
+	Label      string `json:"label,omitempty"`
+	Attributes uint64 `json:"attributes,omitempty"`
 }
 
 // Partition gives the entry of a number.

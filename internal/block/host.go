@@ -20,6 +20,7 @@ type Host struct {
 	Runner   *exec.Runner
 	AliasDir string   // where Alias makes its links
 	Programs Programs // names of the helper programs
+	ReadOnly bool     // devices go by their own names, and no links are made
 
 	root string // tests put trees of their own in the place of /sys, /proc and /dev
 }
@@ -31,14 +32,14 @@ type Programs struct {
 
 // Node is one block device as the kernel knows it.
 type Node struct {
-	Path       string // /dev/vda1
-	Name       string // vda1
-	Size       int64  // bytes
-	SectorSize int64  // logical, bytes
-	Parent     string // name of the disk that this is a partition of; "" for a disk
-	Number     int    // of the partition
-	DMName     string // of the device mapper; "" for other devices
-	DMUUID     string
+	Path       string `json:"path,omitempty"`       // /dev/vda1
+	Name       string `json:"name,omitempty"`       // vda1
+	Size       int64  `json:"size,omitempty"`       // bytes
+	SectorSize int64  `json:"sectorSize,omitempty"` // logical, bytes
+	Parent     string `json:"parent,omitempty"`     // name of the disk that this is a partition of; "" for a disk
+	Number     int    `json:"number,omitempty"`     // of the partition
+	DMName     string `json:"dmName,omitempty"`     // of the device mapper; "" for other devices
+	DMUUID     string `json:"dmUuid,omitempty"`
 }
 
 // Resolve follows a path, as it is in a config or among the aliases, to the

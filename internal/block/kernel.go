@@ -22,7 +22,8 @@ import (
 // device mapper, whose table only dmsetup tells.
 type Part struct {
 	Node
-	Start, Sectors int64
+	Start   int64 `json:"start,omitempty"`
+	Sectors int64 `json:"sectors,omitempty"`
 }
 
 // partsByNumber is for sort.Sort, which, unlike slices.SortFunc, is not compiled anew for each type: 20 KiB.

@@ -19,10 +19,10 @@ import (
 
 // Content is what a probe found on a device. The zero value is "nothing".
 type Content struct {
-	Type  string // libblkid's name: ext4, crypto_LUKS, linux_raid_member...
-	UUID  string
-	Label string
-	Table string // gpt, dos...: the device holds a partition table
+	Type  string `json:"type,omitempty"` // libblkid's name: ext4, crypto_LUKS, linux_raid_member...
+	UUID  string `json:"uuid,omitempty"`
+	Label string `json:"label,omitempty"`
+	Table string `json:"table,omitempty"` // gpt, dos...: the device holds a partition table
 }
 
 // Exit statuses of blkid --probe.

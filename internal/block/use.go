@@ -16,9 +16,9 @@ import (
 
 // Use is who has a device in use. The zero value is a device at rest.
 type Use struct {
-	Mounts  []string // where it is mounted
-	Holders []string // devices that are made of it: md arrays, device mapper
-	Swap    bool     // the kernel swaps to it
+	Mounts  []string `json:"mounts,omitempty"`  // where it is mounted
+	Holders []string `json:"holders,omitempty"` // devices that are made of it: md arrays, device mapper
+	Swap    bool     `json:"swap,omitempty"`    // the kernel swaps to it
 }
 
 // Any tells whether anybody uses the device.

@@ -78,6 +78,9 @@ func Wait(ctx context.Context, devices []string) error {
 
 // Alias is where the lasting link to a device is.
 func (h *Host) Alias(device string) string {
+	if h.ReadOnly {
+		return filepath.Clean(device)
+	}
 	return filepath.Join(h.AliasDir, filepath.Clean(device))
 }
 
@@ -94,6 +97,9 @@ func (h *Host) MakeAlias(ctx context.Context, log *oplog.Logger, device string) 
 		return "", err
 	}
 	alias = h.Alias(device)
+	if h.ReadOnly {
+		return alias, nil
+	}
 	if err := os.MkdirAll(h.root+filepath.Dir(alias), 0o750); err != nil {
 		return "", err
 	}

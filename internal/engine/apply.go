@@ -22,6 +22,8 @@ type ApplyOptions struct {
 	Offline           bool
 	IgnoreUnsupported bool
 	Container         string // value of the environment's "container"
+	WithPasswd        bool   // users and groups too
+	OnHost            bool   // also outside of a container, but not to the host's own root
 }
 
 // containerMarks are files that container runtimes leave.
@@ -45,12 +47,16 @@ func Apply(ctx context.Context, o ApplyOptions) int {
 }
 
 func apply(ctx context.Context, o ApplyOptions, cfg config.Config) error {
-	if !inContainer(o.Container) {
-		return errors.New("this tool is not designed to run on a host system; reprovision the machine instead")
-	}
 	root, err := absolute(o.Root)
 	if err != nil {
 		return err
+	}
+	switch {
+	case inContainer(o.Container):
+	case !o.OnHost:
+		return errors.New("this tool is not designed to run on a host system; reprovision the machine instead")
+	case isRoot(root):
+		return fmt.Errorf("root %q is this machine's own: --on-host is for the root of an image, given by --root", o.Root)
 	}
 	base := newFetcher(o.Options, 0)
 	if o.Offline {
@@ -71,7 +77,7 @@ func apply(ctx context.Context, o ApplyOptions, cfg config.Config) error {
 	}
 	env := &stages.Env{
 		Config: &cfg, Root: root, Log: o.Log, Fetcher: fetcher, Runner: &exec.Runner{}, State: state,
-		Fragments: o.Fragments, Live: true,
+		Fragments: o.Fragments, Live: true, Accounts: o.WithPasswd,
 	}
 	if err := checkLive(env, o.IgnoreUnsupported, o.Offline); err != nil {
 		return err
@@ -108,11 +114,18 @@ func checkLive(env *stages.Env, ignore, offline bool) error {
 		{"mount", "filesystems modifications", len(s.Filesystems)},
 		{"files", "passwd", len(c.Passwd.Users) + len(c.Passwd.Groups)},
 	} {
-		if check.n > 0 {
+		if check.n > 0 && !(env.Accounts && check.stage == "files") {
 			return fmt.Errorf("running stage '%s': cannot apply %s live", check.stage, check.what)
 		}
 	}
 	return nil
+}
+
+// isRoot tells whether a path leads to the root of this process.
+func isRoot(path string) bool {
+	a, err := os.Stat(path)
+	b, err2 := os.Stat("/")
+	return err == nil && err2 == nil && os.SameFile(a, b)
 }
 
 func inContainer(env string) bool {

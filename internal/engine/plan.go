@@ -16,6 +16,7 @@ import (
 	"firstboot.dev/ignition/internal/exec"
 	"firstboot.dev/ignition/internal/plan"
 	"firstboot.dev/ignition/internal/stages"
+	"firstboot.dev/ignition/internal/stages/disks"
 )
 
 // PlanOptions is what a plan depends on.
@@ -24,7 +25,16 @@ type PlanOptions struct {
 	Raw    []byte
 	Name   string // of the config's file, for messages
 	Online bool   // fetch what the config refers to
+	Disks  string // DisksLive, DisksNone or the name of a file with facts
+
+	Machine *disks.Machine // what that file says
 }
+
+// Where a plan looks for disks.
+const (
+	DisksLive = "live" // this machine's
+	DisksNone = "none"
+)
 
 // planner makes a plan.
 type planner struct {
@@ -34,7 +44,7 @@ type planner struct {
 
 // Plan tells what a boot with a config would do on a tree. Nothing is changed.
 func Plan(ctx context.Context, o PlanOptions) (*plan.Plan, error) {
-	p, err := newPlanner(o)
+	p, err := newPlanner(&o)
 	if err != nil {
 		return nil, err
 	}
@@ -74,24 +84,43 @@ func (p *planner) plan(ctx context.Context, o PlanOptions) (*plan.Plan, error) {
 	}
 	env := &stages.Env{
 		Config: &p.config, Root: p.Root, Log: o.Log, Fetcher: p.fetcher, Runner: p.runner, State: p.state, Fragments: o.Fragments,
+		Disks: p.disks(o),
 	}
-	whole := &plan.Plan{Unknown: p.unknown}
-	if whole.Operations, err = stages.Preview(ctx, env); err != nil {
+	if p.Root == "/" {
+		env.CommandLine = func() (string, error) { return readCommandLineFile(p.CommandLinePath) }
+	}
+	whole, err := stages.Preview(ctx, env)
+	if err != nil {
 		return nil, err
 	}
-	if len(p.unknown) > 0 {
+	if whole.Unknown = p.unknown; len(p.unknown) > 0 {
 		return whole, nil
 	}
 	// A stage compares before it fetches anything.
-	ops := whole.Operations
+	compared := whole
 	if o.Online {
 		env.Fetcher = env.Fetcher.Offline()
-		if ops, err = stages.Preview(ctx, env); err != nil {
+		if compared, err = stages.Preview(ctx, env); err != nil {
 			return nil, err
 		}
 	}
-	whole.Hash = plan.Hash{Config: hash, Files: plan.Digest(ops)}.String()
+	h := plan.Hash{Config: hash, Files: compared.Digest("files")}
+	if env.Disks != nil {
+		h.Disks = compared.Digest("disks")
+	}
+	whole.Hash = h.String()
 	return whole, nil
+}
+
+// disks tells where the facts about disks come from.
+func (p *planner) disks(o PlanOptions) func(context.Context, disks.Input) (*disks.Facts, error) {
+	switch {
+	case o.Machine != nil:
+		return o.Machine.LookAt
+	case o.Disks == DisksLive:
+		return disks.Look
+	}
+	return nil
 }
 
 // configDigest is the part of a plan's hash that a fetch stage compares.
@@ -152,7 +181,7 @@ func (r *run) agreedOperations() func(string, []plan.Operation) error {
 	}
 }
 
-func newPlanner(o PlanOptions) (*planner, error) {
+func newPlanner(o *PlanOptions) (*planner, error) {
 	root, err := absolute(o.Root)
 	if err != nil {
 		return nil, err
@@ -164,6 +193,15 @@ func newPlanner(o PlanOptions) (*planner, error) {
 		return nil, fmt.Errorf("the root cannot be read: %w; --root is the directory that holds the tree of the machine", err)
 	}
 	o.Root = root
+	if o.Disks != "" && o.Disks != DisksLive && o.Disks != DisksNone {
+		raw, err := os.ReadFile(o.Disks)
+		if err == nil {
+			o.Machine, err = disks.ReadMachine(raw)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("disks %q: %w", o.Disks, err)
+		}
+	}
 	p := &planner{run: &run{Options: o.Options, state: &stages.State{}, runner: &exec.Runner{}, root: newFetcher(o.Options, o.FetchTimeout)}}
 	if !o.Online {
 		p.run.root = p.run.root.Offline()

@@ -99,6 +99,17 @@ func Digest(list []Operation) string {
 	return digest(b.String())
 }
 
+// Digest is the part of one stage.
+func (p *Plan) Digest(stage string) string {
+	var list []Operation
+	for _, op := range p.Operations {
+		if op.Stage == stage {
+			list = append(list, op)
+		}
+	}
+	return Digest(list)
+}
+
 // Check compares a part with what is about to be done.
 func Check(part, want, is string) error {
 	if want == "" || want == is {

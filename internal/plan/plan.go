@@ -51,6 +51,7 @@ type Download struct {
 // Plan is all operations of a boot.
 type Plan struct {
 	Operations []Operation `json:"operations"`
+	Disks      []Disk      `json:"disks,omitempty"`   // whose partition tables the config is about
 	Hash       string      `json:"hash,omitempty"`    // empty where something is not known
 	Unknown    []string    `json:"unknown,omitempty"` // what could not be looked at, and what it means
 }

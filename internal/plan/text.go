@@ -69,6 +69,11 @@ func (p *Plan) Text(to io.Writer, s Style) error {
 		}
 		w.operation(op)
 	}
+	for i := range p.Disks {
+		if d := &p.Disks[i]; s.All || !samePartitions(d.Before, d.After) {
+			w.disk(d)
+		}
+	}
 	for _, u := range p.Unknown {
 		w.line(yellow, "not known: %s", u)
 	}

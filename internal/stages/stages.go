@@ -38,12 +38,16 @@ type Env struct {
 	State     *State
 	Fragments bool // write ssh keys to authorized_keys.d/ignition
 	Live      bool // ignition-apply: only what can be done to a running system
+	Accounts  bool // and users and groups
 
 	CommandLine func() (string, error) // of the kernel
 
 	// Agreed refuses what a stage is about to do if a plan was given and this is
 	// not in it. nil agrees.
 	Agreed func(stage string, ops []plan.Operation) error
+
+	// Disks is what a preview takes for the machine's; nil leaves the disks out.
+	Disks func(ctx context.Context, in disks.Input) (*disks.Facts, error)
 }
 
 // Stage is one row of the table.
@@ -85,7 +89,19 @@ func runDisks(ctx context.Context, e *Env) error {
 		// It only helps to find the keys of an earlier run.
 		cmdline, _ = e.CommandLine()
 	}
-	out, err := disks.Run(ctx, disks.Input{
+	in := disksInput(e, cmdline)
+	if e.Agreed != nil {
+		in.Agreed = func(ops []plan.Operation) error { return e.Agreed("disks", ops) }
+	}
+	out, err := disks.Run(ctx, in)
+	if err == nil && out.KeyFiles != nil {
+		e.State.LUKSPersistKeyFiles, e.State.LUKSPersistVolumeKeyFiles = out.KeyFiles, out.VolumeKeyFiles
+	}
+	return err
+}
+
+func disksInput(e *Env, cmdline string) disks.Input {
+	return disks.Input{
 		Config: e.Config, Root: e.Root, Log: e.Log, Fetcher: e.Fetcher, Runner: e.Runner,
 		Live: e.Live, CommandLine: cmdline,
 		Host: &block.Host{Runner: e.Runner, AliasDir: distro.DeviceAliasDir, Programs: block.Programs{
@@ -96,11 +112,7 @@ func runDisks(ctx context.Context, e *Env) error {
 		Sgdisk:     distro.Sgdisk,
 		LUKSKeyDir: distro.LuksRealRootKeyFilePath,
 		CEXKey:     distro.LuksCexKeyFile,
-	})
-	if err == nil && out.KeyFiles != nil {
-		e.State.LUKSPersistKeyFiles, e.State.LUKSPersistVolumeKeyFiles = out.KeyFiles, out.VolumeKeyFiles
 	}
-	return err
 }
 
 // runMount runs the mount stage and keeps what it made for the files stage.
@@ -146,6 +158,7 @@ func filesInput(e *Env, root *sysroot.Root) files.Input {
 	return files.Input{
 		Config: e.Config, Root: root, Log: e.Log, Fetcher: e.Fetcher, Runner: e.Runner,
 		Live:               e.Live,
+		Accounts:           e.Accounts,
 		Fragments:          e.Fragments,
 		Relabel:            distro.SELinuxRelabel(),
 		ResultFile:         distro.ResultFilePath,
@@ -166,23 +179,65 @@ func filesInput(e *Env, root *sysroot.Root) files.Input {
 }
 
 // Preview tells what the stages would do on a machine, in the order of a boot.
-func Preview(ctx context.Context, e *Env) (list []plan.Operation, err error) {
+func Preview(ctx context.Context, e *Env) (*plan.Plan, error) {
+	out := &plan.Plan{}
 	for _, one := range []struct {
 		stage   string
-		preview func(context.Context, *Env) ([]plan.Operation, error)
+		preview func(context.Context, *Env) (plan.Stage, error)
 	}{
-		{"files", previewFiles},
+		{"kargs", previewKargs},
+		{"disks", previewDisks},
+		{"files", func(ctx context.Context, e *Env) (plan.Stage, error) {
+			ops, err := previewFiles(ctx, e)
+			return plan.Stage{Operations: ops}, err
+		}},
 	} {
-		ops, err := one.preview(ctx, e)
-		for i := range ops {
-			ops[i].Stage = one.stage
+		s, err := one.preview(ctx, e)
+		for i := range s.Operations {
+			s.Operations[i].Stage = one.stage
 		}
-		list = append(list, ops...)
+		out.Operations = append(out.Operations, s.Operations...)
+		out.Disks = append(out.Disks, s.Disks...)
 		if err != nil {
-			return list, err
+			return out, fmt.Errorf("stage %s: %w", one.stage, err)
 		}
 	}
-	return list, nil
+	return out, nil
+}
+
+// previewKargs compares with the running kernel's command line, where that is the machine's.
+func previewKargs(_ context.Context, e *Env) (s plan.Stage, err error) {
+	args := e.Config.KernelArguments
+	if len(args.ShouldExist)+len(args.ShouldNotExist) == 0 {
+		return s, nil
+	}
+	op := plan.Of(kargs.Op(), plan.Change)
+	op.Depends = "the arguments in the boot loader's configuration; if one changes, the machine boots again"
+	if e.CommandLine != nil {
+		text, err := e.CommandLine()
+		if err == nil && kargs.Fulfilled(args, text) {
+			op.Effect, op.Depends = plan.Keep, ""
+		}
+	}
+	return plan.Stage{Operations: []plan.Operation{op}}, nil
+}
+
+// LookAtDisks describes all disks of this machine.
+func LookAtDisks(ctx context.Context, e *Env) (*disks.Machine, error) {
+	return disks.LookAtAll(ctx, disksInput(e, ""))
+}
+
+func previewDisks(ctx context.Context, e *Env) (plan.Stage, error) {
+	st := &e.Config.Storage
+	if e.Disks == nil || len(st.Disks)+len(st.RAID)+len(st.LUKS)+len(st.Filesystems) == 0 {
+		return plan.Stage{}, nil
+	}
+	in := disksInput(e, "")
+	facts, err := e.Disks(ctx, in)
+	if err != nil {
+		return plan.Stage{}, err
+	}
+	return disks.Preview(in, facts)
 }
 
 func previewFiles(ctx context.Context, e *Env) ([]plan.Operation, error) {

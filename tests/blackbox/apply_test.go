@@ -72,3 +72,84 @@ func TestReportCommand(t *testing.T) {
 		t.Errorf("a missing record: exit code %d", res.code)
 	}
 }
+
+// TestApplyPasswd: users and groups of a root, with the host's tools, when asked.
+func TestApplyPasswd(t *testing.T) {
+	needRoot(t)
+	const hash = "$6$salt$verysecrethash"
+	config := spec34 + `,"passwd":{"groups":[{"name":"crew","gid":3000}],"users":[
+		{"name":"deploy","uid":2000,"groups":["crew","docker"],"passwordHash":"` + hash + `","sshAuthorizedKeys":["ssh-ed25519 AAAA deploy"],"shell":"/bin/bash"},
+		{"name":"core","sshAuthorizedKeys":["ssh-ed25519 BBBB core"]}]},
+		"storage":{"files":[{"path":"/home/deploy/x","user":{"name":"deploy"},"group":{"name":"crew"},"contents":{"source":"data:,x"}}]}}`
+	m := newMachine(t)
+	m.write("c.ign", config)
+	args := []string{"apply", "--on-host", "--with-passwd", "--root", m.root, "c.ign"}
+	res := m.run(args...)
+	if res.code != 0 {
+		t.Fatalf("exit code %d\n%s%s", res.code, res.stdout, res.stderr)
+	}
+	wantNoText(t, res.stdout+res.stderr, hash)
+	wantText(t, m.read("sysroot/etc/passwd"), "deploy:x:2000:2000:")
+	wantText(t, m.read("sysroot/etc/shadow"), "deploy:"+hash+":")
+	wantText(t, m.read("sysroot/etc/group"), "crew:x:3000:deploy\n")
+	wantText(t, m.read("sysroot/etc/group"), "docker:x:233:deploy\n")
+	m.wantNode("home/deploy/x", "-rw-r--r--", 2000, 3000)
+	m.wantNode("home/deploy", "drwx------", 2000, 2000)
+	keys := "home/core/.ssh/authorized_keys"
+	if m.exists("sysroot/" + keys + ".d/ignition") {
+		keys += ".d/ignition"
+	}
+	wantText(t, m.read("sysroot/"+keys), "ssh-ed25519 BBBB core")
+	m.wantNode(keys, "-rw-------", 500, 500)
+	if m.exists("sysroot/" + resultFile) {
+		t.Error("a result file was written")
+	}
+
+	before := m.listing()
+	if res := m.run(args...); res.code != 0 {
+		t.Errorf("again: exit code %d\n%s%s", res.code, res.stdout, res.stderr)
+	}
+	if after := m.listing(); after != before {
+		t.Errorf("applied again, it changed\n%s", difference(before, after))
+	}
+}
+
+// TestApplyPasswdRefused: what cannot be done leaves the root as it is.
+func TestApplyPasswdRefused(t *testing.T) {
+	needRoot(t)
+	users := `,"passwd":{"users":[{"name":"x","groups":["nobodys"]}]}}`
+	for name, row := range map[string]struct {
+		config string
+		args   []string
+		before func(m *machine)
+		says   string
+	}{
+		"the host's own root":          {spec34 + users, []string{"--on-host", "--with-passwd", "--root", "/"}, nil, "is this machine's own"},
+		"the host's own root by a way": {spec34 + users, []string{"--on-host", "--with-passwd", "--root", "/proc/self/root"}, nil, "is this machine's own"},
+		"not asked":                    {spec34 + users, []string{"--on-host"}, nil, "running stage 'files': cannot apply passwd live"},
+		"an unknown group":             {spec34 + users, []string{"--on-host", "--with-passwd"}, nil, "nobodys"},
+		"no useradd":                   {spec34 + `,"passwd":{"users":[{"name":"x"}]}}`, []string{"--on-host", "--with-passwd"}, func(m *machine) { m.env[0] = "PATH=" + m.dir }, `exec: "useradd"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := os.Stat("/.dockerenv"); err == nil {
+				t.Skip("runs in a container")
+			}
+			m := newMachine(t)
+			m.write("c.ign", row.config)
+			if row.before != nil {
+				row.before(m)
+			}
+			accounts := func() string { return m.read("sysroot/etc/passwd") + m.read("sysroot/etc/group") }
+			before := accounts()
+			args := append([]string{"apply", "--root", m.root}, row.args...)
+			res := m.run(append(args, "c.ign")...)
+			wantText(t, res.stdout, row.says)
+			if res.code != 1 {
+				t.Errorf("exit code %d", res.code)
+			}
+			if after := accounts(); after != before {
+				t.Errorf("the accounts changed:\n%s", difference(before, after))
+			}
+		})
+	}
+}

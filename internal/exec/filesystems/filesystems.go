@@ -84,17 +84,29 @@ func CanonicalUUID(format, uuid string) string {
 	return uuid
 }
 
+// MakeOp is what the record has of Make.
+func MakeOp(format, device, configPath string) oplog.Op {
+	return oplog.Op{
+		Desc: fmt.Sprintf("creating %q filesystem on %q", format, device),
+		Kind: "make-filesystem", Path: device, ConfigPath: configPath,
+	}
+}
+
+// WipeOp is what the record has of Wipe.
+func WipeOp(device, configPath string) oplog.Op {
+	return oplog.Op{
+		Desc: fmt.Sprintf("wiping filesystem signatures from %q", device),
+		Kind: "wipe-signatures", Path: device, ConfigPath: configPath,
+	}
+}
+
 // Make makes a filesystem.
 func Make(ctx context.Context, log *oplog.Logger, r *exec.Runner, f Filesystem, configPath string) error {
 	cmd, err := f.Command()
 	if err != nil {
 		return err
 	}
-	op := oplog.Op{
-		Desc: fmt.Sprintf("creating %q filesystem on %q", f.Format, f.Device),
-		Kind: "make-filesystem", Path: f.Device, ConfigPath: configPath,
-	}
-	if _, err := r.Logged(ctx, log, op, cmd); err != nil {
+	if _, err := r.Logged(ctx, log, MakeOp(f.Format, f.Device, configPath), cmd); err != nil {
 		return fmt.Errorf("mkfs failed: %w", err)
 	}
 	return nil
@@ -102,11 +114,7 @@ func Make(ctx context.Context, log *oplog.Logger, r *exec.Runner, f Filesystem, 
 
 // Wipe removes every signature that wipefs knows from a device.
 func Wipe(ctx context.Context, log *oplog.Logger, r *exec.Runner, device, configPath string) error {
-	op := oplog.Op{
-		Desc: fmt.Sprintf("wiping filesystem signatures from %q", device),
-		Kind: "wipe-signatures", Path: device, ConfigPath: configPath,
-	}
-	if _, err := r.Logged(ctx, log, op, exec.Cmd{Name: distro.Wipefs, Args: []string{"-a", device}}); err != nil {
+	if _, err := r.Logged(ctx, log, WipeOp(device, configPath), exec.Cmd{Name: distro.Wipefs, Args: []string{"-a", device}}); err != nil {
 		return fmt.Errorf("wipefs failed: %w", err)
 	}
 	return nil

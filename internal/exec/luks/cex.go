@@ -50,7 +50,7 @@ func (m *Manager) GenerateCEX(ctx context.Context, v Volume) error {
 		"generate", "--name", keyName(v), "--key-type", "CCA-AESCIPHER", "--xts",
 		"--description", fmt.Sprintf("Secure Key for %s Volume", v.Name), "--apqns", strings.Join(queues, ","),
 	}}
-	if err := m.run(ctx, v.op("cex-generate", "generating cex secure keys"), c); err != nil {
+	if err := m.run(ctx, v.generateOp(), c); err != nil {
 		return fmt.Errorf("generating cex secure keys: %w", err)
 	}
 	return nil
@@ -106,7 +106,7 @@ func (m *Manager) cexFormatArgs(v Volume) ([]string, error) {
 // VerifyCEX stores a verification pattern in the header, by which the key is recognised.
 func (m *Manager) VerifyCEX(ctx context.Context, v Volume) error {
 	c := exec.Cmd{Name: distro.ZkeyCryptsetup, Args: []string{"setvp", v.Alias, "--key-file", v.KeyFile}}
-	if err := m.run(ctx, v.op("cex-verify", "setting cex verification pattern of %s", v.Name), c); err != nil {
+	if err := m.run(ctx, v.verifyOp(), c); err != nil {
 		return fmt.Errorf("zkey Verification pattern failed: %w", err)
 	}
 	return nil

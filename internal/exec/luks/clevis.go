@@ -149,7 +149,7 @@ func (m *Manager) BindClevis(ctx context.Context, v Volume) error {
 		c.Hide = append(c.Hide, conf)
 		c.Secret = []int{len(args) - 1}
 	}
-	if err := m.clevis(ctx, v.op("clevis-bind", "Clevis bind"), c); err != nil {
+	if err := m.clevis(ctx, v.bindOp(), c); err != nil {
 		return fmt.Errorf("binding clevis device: %w", err)
 	}
 	return nil

@@ -21,14 +21,14 @@ import (
 
 // Facts are what is known of a device as a LUKS volume.
 type Facts struct {
-	Version     int    // 0: not LUKS; 1; 2
-	UUID        string // of both versions
-	Label       string // of LUKS2, as are all that follow
-	Discard     bool   // allow-discards is among the header's flags
-	Flags       []string
-	Keyslots    int
-	Mark        *Mark // nil: no mark of ours
-	ClevisSlots int   // tokens of type clevis
+	Version     int      `json:"version,omitempty"` // 0: not LUKS; 1; 2
+	UUID        string   `json:"uuid,omitempty"`    // of both versions
+	Label       string   `json:"label,omitempty"`   // of LUKS2, as are all that follow
+	Discard     bool     `json:"discard,omitempty"` // allow-discards is among the header's flags
+	Flags       []string `json:"flags,omitempty"`
+	Keyslots    int      `json:"keyslots,omitempty"`
+	Mark        *Mark    `json:"mark,omitempty"`        // nil: no mark of ours
+	ClevisSlots int      `json:"clevisSlots,omitempty"` // tokens of type clevis
 }
 
 // Mark says which config entry a volume was made for. It lies in the header as
@@ -244,7 +244,7 @@ func (m *Manager) SetMark(ctx context.Context, v Volume, mark Mark) error {
 	}
 	c := cryptsetup("token", "import", "--json-file", "-", v.Alias)
 	c.Stdin = bytes.NewReader(token)
-	if err := m.run(ctx, v.op("luks-mark", "marking luks device %s", v.Name), c); err != nil {
+	if err := m.run(ctx, v.markOp(), c); err != nil {
 		return fmt.Errorf("marking luks device: %w", err)
 	}
 	return nil

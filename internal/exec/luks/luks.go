@@ -70,6 +70,34 @@ func (v Volume) op(kind, format string, args ...any) oplog.Op {
 	return oplog.Op{Desc: fmt.Sprintf(format, args...), Kind: kind, Path: v.Device, ConfigPath: v.ConfigPath}
 }
 
+func (v Volume) formatOp() oplog.Op   { return v.op("luks-format", "creating %q", v.Name) }
+func (v Volume) markOp() oplog.Op     { return v.op("luks-mark", "marking luks device %s", v.Name) }
+func (v Volume) bindOp() oplog.Op     { return v.op("clevis-bind", "Clevis bind") }
+func (v Volume) generateOp() oplog.Op { return v.op("cex-generate", "generating cex secure keys") }
+func (v Volume) removeKeyOp() oplog.Op {
+	return v.op("luks-remove-key", "removing key file for %s", v.Name)
+}
+func (v Volume) verifyOp() oplog.Op {
+	return v.op("cex-verify", "setting cex verification pattern of %s", v.Name)
+}
+
+// Ops is what the record has of making a volume, as far as it is written to.
+func (v Volume) Ops(l *config.LUKS, mark bool) (list []oplog.Op) {
+	add := func(yes bool, op oplog.Op) {
+		if yes {
+			list = append(list, op)
+		}
+	}
+	bound := UsesClevis(l)
+	add(v.CEX, v.generateOp())
+	add(true, v.formatOp())
+	add(mark, v.markOp())
+	add(v.CEX, v.verifyOp())
+	add(bound, v.bindOp())
+	add(bound && value(l.KeyFile.Source) == "", v.removeKeyOp())
+	return list
+}
+
 func cryptsetup(args ...string) exec.Cmd {
 	return exec.Cmd{Name: distro.Cryptsetup, Args: args}
 }
@@ -114,7 +142,7 @@ func (m *Manager) Format(ctx context.Context, v Volume) error {
 		}
 		args = append(args, cex...)
 	}
-	if err := m.run(ctx, v.op("luks-format", "creating %q", v.Name), cryptsetup(args...)); err != nil {
+	if err := m.run(ctx, v.formatOp(), cryptsetup(args...)); err != nil {
 		return fmt.Errorf("cryptsetup failed: %w", err)
 	}
 	return nil
@@ -186,8 +214,7 @@ func (m *Manager) close(ctx context.Context, op oplog.Op, name string) error {
 
 // RemoveKey takes the key file's slot from the header.
 func (m *Manager) RemoveKey(ctx context.Context, v Volume) error {
-	op := v.op("luks-remove-key", "removing key file for %s", v.Name)
-	if err := m.run(ctx, op, cryptsetup("luksRemoveKey", v.Alias, v.KeyFile)); err != nil {
+	if err := m.run(ctx, v.removeKeyOp(), cryptsetup("luksRemoveKey", v.Alias, v.KeyFile)); err != nil {
 		return fmt.Errorf("removing key file from luks device: %w", err)
 	}
 	return nil

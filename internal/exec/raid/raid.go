@@ -47,10 +47,14 @@ func (a Array) CreateCommand() exec.Cmd {
 	return exec.Cmd{Name: distro.Mdadm, Args: append(args, a.Devices...)}
 }
 
+// CreateOp is what the record has of Create.
+func CreateOp(a Array, configPath string) oplog.Op {
+	return oplog.Op{Desc: fmt.Sprintf("creating %q", a.Name), Kind: "create-array", Path: a.Name, ConfigPath: configPath}
+}
+
 // Create makes an array; whatever its members held is gone.
 func Create(ctx context.Context, log *oplog.Logger, r *exec.Runner, a Array, configPath string) error {
-	op := oplog.Op{Desc: fmt.Sprintf("creating %q", a.Name), Kind: "create-array", Path: a.Name, ConfigPath: configPath}
-	if _, err := r.Logged(ctx, log, op, a.CreateCommand()); err != nil {
+	if _, err := r.Logged(ctx, log, CreateOp(a, configPath), a.CreateCommand()); err != nil {
 		return fmt.Errorf("mdadm failed: %w", err)
 	}
 	return nil
@@ -68,13 +72,13 @@ func Assemble(ctx context.Context, log *oplog.Logger, r *exec.Runner, a Array, c
 
 // Member is what a device's md superblock says.
 type Member struct {
-	UUID     string // of the array
-	Name     string // without the host
-	Level    string // as mdadm writes it: raid1, linear...
-	Metadata string // "1.2"
-	Devices  int    // members that the array has, without spares
-	Spare    bool
-	Events   int64 // 0: the array never ran
+	UUID     string `json:"uuid,omitempty"`     // of the array
+	Name     string `json:"name,omitempty"`     // without the host
+	Level    string `json:"level,omitempty"`    // as mdadm writes it: raid1, linear...
+	Metadata string `json:"metadata,omitempty"` // "1.2"
+	Devices  int    `json:"devices,omitempty"`  // members that the array has, without spares
+	Spare    bool   `json:"spare,omitempty"`
+	Events   int64  `json:"events,omitempty"` // 0: the array never ran
 }
 
 // Examine reads the superblock of a device; nil means that it has none.
@@ -124,7 +128,7 @@ func parseExamine(out []byte) *Member {
 // Running is an array that the kernel runs.
 type Running struct {
 	Member
-	Nodes []string // kernel names of its members: vda1
+	Nodes []string `json:"nodes,omitempty"` // kernel names of its members: vda1
 }
 
 // Detail describes a running array; nil means that it does not run.

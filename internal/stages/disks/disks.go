@@ -18,6 +18,7 @@ import (
 	"firstboot.dev/ignition/internal/exec"
 	"firstboot.dev/ignition/internal/exec/luks"
 	"firstboot.dev/ignition/internal/oplog"
+	"firstboot.dev/ignition/internal/plan"
 	"firstboot.dev/ignition/internal/resource"
 )
 
@@ -42,6 +43,7 @@ type Input struct {
 	CEXKey      string                                            // key file for volumes with a crypto card
 	TempDir     string                                            // "" = the system's
 	Wait        func(ctx context.Context, devices []string) error // nil = systemd's device units
+	Agreed      func(ops []plan.Operation) error                  // nil, or refuses what is not in a plan
 }
 
 // Output is what the stage leaves for later ones.
@@ -55,6 +57,7 @@ type stage struct {
 	ctx     context.Context
 	s       *config.Storage
 	fresh   map[string]bool   // kernel names of what this run has made
+	looking bool              // for a plan: nothing is touched
 	aliased map[string]bool   // devices whose aliases the sub-step has made
 	keys    map[string][]byte // of the config, by volume
 

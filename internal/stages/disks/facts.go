@@ -41,7 +41,7 @@ type Device struct {
 // Part is a partition that the kernel knows.
 type Part struct {
 	block.Part
-	Use block.Use
+	Use block.Use `json:"use"`
 }
 
 // Mapper is an open volume.

@@ -65,7 +65,7 @@ func (g *gatherer) disk(disk *config.Disk) (*Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("failed usage check on %q: %w", g.Host.Alias(disk.Device), err)
 	}
-	if isTrue(disk.WipeTable) {
+	if isTrue(disk.WipeTable) && !g.looking {
 		return d, nil // whatever it holds
 	}
 	_ = g.log.Do(oplog.Op{Desc: fmt.Sprintf("reading partition table of %q", d.Alias), Kind: "read-table", Path: d.Path}, func(l *oplog.Logger) error {
@@ -158,7 +158,7 @@ func (g *gatherer) volume(l *config.LUKS) (*Device, error) {
 	if d.Mapper, err = g.mapper(l.Name); err != nil {
 		return nil, err
 	}
-	if isTrue(l.WipeVolume) {
+	if isTrue(l.WipeVolume) && !g.looking {
 		return d, nil
 	}
 	m := g.manager(g.log)
@@ -227,6 +227,9 @@ func (g *gatherer) everything() error {
 		}
 	}
 	for i := range g.s.Disks {
+		if g.looking && !g.there(g.s.Disks[i].Device) {
+			continue
+		}
 		_, err := g.disk(&g.s.Disks[i])
 		note(fmt.Sprintf("$.storage.disks.%d", i), err)
 	}
@@ -237,7 +240,7 @@ func (g *gatherer) everything() error {
 		if l := &g.s.LUKS[i]; g.there(deref(l.Device)) {
 			path := fmt.Sprintf("$.storage.luks.%d", i)
 			d, err := g.volume(l)
-			if err == nil {
+			if err == nil && !g.looking {
 				err = g.tryRecovered(g.log, l, path, d)
 			}
 			note(path, err)

@@ -83,8 +83,7 @@ func (s *stage) zap(log *oplog.Logger, op *Partitioning) error {
 	try := func() error {
 		args := []string{"--zap-all", op.Alias}
 		log.Info("running sgdisk with options: %v", args)
-		desc := oplog.Op{Desc: fmt.Sprintf("deleting 0 partitions and creating 0 partitions on %q", op.Alias), Kind: "wipe-table", Path: op.at.Device, ConfigPath: op.at.Path}
-		_, err := s.Runner.Logged(s.ctx, log, desc, exec.Cmd{Name: s.Sgdisk, Args: args})
+		_, err := s.Runner.Logged(s.ctx, log, op.wipeOp(), exec.Cmd{Name: s.Sgdisk, Args: args})
 		return err
 	}
 	err := try()
@@ -93,6 +92,26 @@ func (s *stage) zap(log *oplog.Logger, op *Partitioning) error {
 	}
 	log.Info("potential error encountered while wiping table... retrying")
 	return try()
+}
+
+func (o *Partitioning) wipeOp() oplog.Op {
+	return oplog.Op{
+		Desc: fmt.Sprintf("deleting 0 partitions and creating 0 partitions on %q", o.Alias),
+		Kind: "wipe-table", Path: o.at.Device, ConfigPath: o.at.Path,
+	}
+}
+
+func (o *Partitioning) writeOp() oplog.Op {
+	deleted := len(o.Delete)
+	for _, c := range o.Create {
+		if c.Replaces {
+			deleted++
+		}
+	}
+	return oplog.Op{
+		Desc: fmt.Sprintf("deleting %d partitions and creating %d partitions on %q", deleted, len(o.Create), o.Alias),
+		Kind: "write-table", Path: o.at.Device, ConfigPath: o.at.Path,
+	}
 }
 
 // sgdiskArgs are the changes of a table, without the disk.
@@ -133,18 +152,8 @@ func (o *Partitioning) sgdiskArgs(pretend bool) []string {
 // commit writes the table with one call of sgdisk, which writes all or nothing.
 func (s *stage) commit(log *oplog.Logger, op *Partitioning) error {
 	args := append(op.sgdiskArgs(false), op.Alias)
-	deleted := len(op.Delete)
-	for _, c := range op.Create {
-		if c.Replaces {
-			deleted++
-		}
-	}
 	log.Info("running sgdisk with options: %v", args)
-	desc := oplog.Op{
-		Desc: fmt.Sprintf("deleting %d partitions and creating %d partitions on %q", deleted, len(op.Create), op.Alias),
-		Kind: "write-table", Path: op.at.Device, ConfigPath: op.at.Path,
-	}
-	if _, err := s.Runner.Logged(s.ctx, log, desc, exec.Cmd{Name: s.Sgdisk, Args: args}); err != nil {
+	if _, err := s.Runner.Logged(s.ctx, log, op.writeOp(), exec.Cmd{Name: s.Sgdisk, Args: args}); err != nil {
 		return fmt.Errorf("create partitions failed: %w", err)
 	}
 	return nil

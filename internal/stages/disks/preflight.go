@@ -26,6 +26,9 @@ func (s *stage) preflight() error {
 			logRefusals(log, err)
 			return err
 		}
+		if err := s.agreed(g.facts); err != nil {
+			return err
+		}
 		written := false
 		for _, op := range ops {
 			if p, ok := op.(*Partitioning); ok {

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"firstboot.dev/ignition/internal/config"
-	"firstboot.dev/ignition/internal/exec/luks"
 	"firstboot.dev/ignition/internal/exec/mounts"
 	"firstboot.dev/ignition/internal/oplog"
 	"firstboot.dev/ignition/internal/sysroot"
@@ -20,7 +19,7 @@ import (
 // target is mounted, so that the filesystem that will be its root is looked
 // into as well. nil: there is none.
 func (s *stage) recoverKey(log *oplog.Logger, l *config.LUKS) []byte {
-	if deref(l.KeyFile.Source) != "" || luks.UsesClevis(l) || isTrue(l.WipeVolume) || isTrue(l.CEX.Enabled) {
+	if !recoverable(l) {
 		return nil
 	}
 	if raw, ok := s.recovered[l.Name]; ok {

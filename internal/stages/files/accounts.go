@@ -11,7 +11,7 @@ import (
 
 // checkAccounts refuses names that no tool may see, before anything is changed.
 func (s *stage) checkAccounts() error {
-	if s.Live {
+	if s.Live && !s.Accounts {
 		return nil
 	}
 	for i, g := range s.Config.Passwd.Groups {

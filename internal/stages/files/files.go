@@ -37,6 +37,7 @@ type Input struct {
 	Runner  *exec.Runner
 
 	Live           bool   // only nodes and units: the tree is that of a running container
+	Accounts       bool   // users and groups even then
 	Fragments      bool   // ssh keys go to authorized_keys.d/ignition
 	Relabel        bool   // SELinux labels are set at the end
 	ResultFile     string // "" for none
@@ -124,17 +125,21 @@ type part struct {
 	run  func() error
 }
 
+const accountsFailed = "failed to create users/groups: "
+
 // parts lists what the stage does, in order, with the words that wrap an error of each.
 func (s *stage) parts() []part {
 	nodesAndUnits := []part{
 		{"failed to create files: ", s.createNodes},
 		{"failed to create units: ", s.createUnits},
 	}
-	if s.Live {
+	parts := append([]part{{accountsFailed, s.createAccounts}}, nodesAndUnits...)
+	switch {
+	case s.Live && s.Accounts:
+		return parts
+	case s.Live:
 		return nodesAndUnits
 	}
-	parts := []part{{"failed to create users/groups: ", s.createAccounts}}
-	parts = append(parts, nodesAndUnits...)
 	return append(parts,
 		part{"creating crypttab entries: ", s.createCrypttab},
 		part{"creating cex volume key entries: ", s.createVolumeKeys},

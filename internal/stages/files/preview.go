@@ -56,12 +56,12 @@ func Preview(ctx context.Context, in Input) ([]plan.Operation, error) {
 		live bool
 		run  func() error
 	}{
-		{"failed to create users/groups: ", false, p.accounts},
+		{accountsFailed, false, p.accounts},
 		{"failed to create files: ", true, p.nodes},
 		{"failed to create units: ", true, p.units},
 		{"creating crypttab entries: ", false, p.crypttab},
 	} {
-		if s.Live && !part.live {
+		if s.Live && !part.live && !(s.Accounts && part.wrap == accountsFailed) {
 			continue
 		}
 		if err := part.run(); err != nil {

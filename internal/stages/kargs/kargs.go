@@ -8,6 +8,7 @@ package kargs
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/exec"
@@ -24,8 +25,7 @@ func Run(ctx context.Context, log *oplog.Logger, run Runner, helper string, args
 	if len(args.ShouldExist) == 0 && len(args.ShouldNotExist) == 0 {
 		return nil
 	}
-	op := oplog.Op{Desc: "updating kernel arguments", Kind: "kernel-arguments", ConfigPath: "$.kernelArguments"}
-	if _, err := run.Logged(ctx, log, op, exec.Cmd{Name: helper, Args: argv(args)}); err != nil {
+	if _, err := run.Logged(ctx, log, Op(), exec.Cmd{Name: helper, Args: argv(args)}); err != nil {
 		return &config.EntryError{
 			Path: "$.kernelArguments",
 			Hint: "the image's " + helper + " refused; see its output above, or remove kernelArguments from the config",
@@ -33,6 +33,30 @@ func Run(ctx context.Context, log *oplog.Logger, run Runner, helper string, args
 		}
 	}
 	return nil
+}
+
+// Op is what the record has of a call.
+func Op() oplog.Op {
+	return oplog.Op{Desc: "updating kernel arguments", Kind: "kernel-arguments", ConfigPath: "$.kernelArguments"}
+}
+
+// Fulfilled tells whether a kernel command line has what it should, and not what it should not.
+func Fulfilled(args config.KernelArguments, cmdline string) bool {
+	have := map[string]bool{}
+	for _, word := range strings.Fields(cmdline) {
+		have[word] = true
+	}
+	all := func(list []string, want bool) bool {
+		for _, a := range list {
+			for _, word := range strings.Fields(a) {
+				if have[word] != want {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	return all(args.ShouldExist, true) && all(args.ShouldNotExist, false)
 }
 
 func argv(args config.KernelArguments) []string {

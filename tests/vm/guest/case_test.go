@@ -62,6 +62,8 @@ type Result struct {
 	Stages []StageRun // those that ran, of the first run
 	After  string     // what After printed
 	env    *env
+
+	finished bool // the machine was finished by an earlier run
 }
 
 // StageRun is one run of the binary.
@@ -150,6 +152,16 @@ func (c Case) runStages(t *testing.T, e *env, r *Result) {
 		os.WriteFile(e.path("config.ign"), []byte(e.expand(c.Config)), 0o600)); err != nil {
 		t.Fatal(err)
 	}
+	var plan planned
+	if c.plans(stages) {
+		plan = e.plan(t, "live")
+		if c.Again { // few cases: describing all disks takes its time
+			e.wantFacts(t, plan)
+		}
+		if r.finished && !strings.Contains(c.Config, `"wipe`) && len(plan.sure) > 0 {
+			t.Errorf("the plan of a finished machine has %q", plan.sure)
+		}
+	}
 	var total time.Duration
 	for _, name := range stages {
 		s := e.stage(t, name)
@@ -163,9 +175,18 @@ func (c Case) runStages(t *testing.T, e *env, r *Result) {
 	for _, problem := range c.verdict(r.Stages, e.expand) {
 		t.Error(problem)
 	}
+	if c.plans(stages) && !t.Failed() {
+		plan.wantDone(t)
+	}
 	if c.Within > 0 && total > c.Within {
 		t.Errorf("the stages took %v, want at most %v", total, c.Within)
 	}
+}
+
+// plans tells whether the case is one whose plan can be compared with what is
+// done: one that passes, with the disks stage in it.
+func (c Case) plans(stages []string) bool {
+	return c.Fails == "" && slices.Contains(stages, "disks")
 }
 
 // verdict compares how the stages ended with how they should; nothing is good.
@@ -215,6 +236,7 @@ func (c Case) again(t *testing.T, e *env, r *Result) {
 		t.Fatal(err)
 	}
 	e.must(t, "Between", c.Between)
+	r.finished = c.Between == ""
 	c.runStages(t, e, r)
 	powerCut(e.dir)
 	e.must(t, "settling", "udevadm settle")
