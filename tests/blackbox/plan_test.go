@@ -221,11 +221,19 @@ func TestPlanReadOnly(t *testing.T) {
 	m.must(syscall.Mount(m.dir, m.dir, "", syscall.MS_BIND, ""))
 	m.must(syscall.Mount("", m.dir, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
 	defer func() { _ = syscall.Unmount(m.dir, syscall.MNT_DETACH) }()
-	if err := os.WriteFile(filepath.Join(m.root, "probe"), nil, 0o600); err == nil {
-		t.Fatal("the mount is not read-only")
-	}
-	if res := m.run("plan", "--root="+m.root, m.path("config.ign")); res.code != 2 {
-		t.Errorf("exit %d\n%s%s", res.code, res.stdout, res.stderr)
+	// In this namespace of mounts alone.
+	m.must(syscall.Mount("", "/", "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	defer func() { _ = syscall.Mount("", "/", "", syscall.MS_BIND|syscall.MS_REMOUNT, "") }() // the test's directory is removed
+	const toWrite = 2
+	for _, root := range []string{m.root, "/"} {
+		if err := syscall.Access(filepath.Join(root, "etc"), toWrite); err != syscall.EROFS {
+			t.Fatalf("%s is not read-only: %v", root, err)
+		}
+		for _, kind := range []string{"--format=text", "--format=json", "--hash"} {
+			if res := m.run("plan", kind, "--root="+root, m.path("config.ign")); res.code != 2 || res.stdout == "" {
+				t.Errorf("%s: exit %d\n%s%s", root, res.code, res.stdout, res.stderr)
+			}
+		}
 	}
 }
 
