@@ -190,8 +190,13 @@ func TestPlanRoot(t *testing.T) {
 // The server changes it, when the plan has looked at the tree and fetches.
 func TestPlanRootChanges(t *testing.T) {
 	for name, change := range map[string]func(m *machine){
-		"/etc/x":                    func(m *machine) { m.write("sysroot/etc/x", "other") },
-		"/etc/passwd":               func(m *machine) { m.write("sysroot/etc/passwd", "") },
+		"/etc/x":      func(m *machine) { m.write("sysroot/etc/x", "other") },
+		"/etc/passwd": func(m *machine) { m.write("sysroot/etc/passwd", "") },
+		"/l/g": func(m *machine) {
+			m.must(os.Remove(m.path("sysroot/l")))
+			m.must(os.Symlink("/home", m.path("sysroot/l")))
+		},
+		"":                          func(m *machine) { m.write("sysroot/etc/unrelated", "x") },
 		" is another directory now": func(m *machine) { m.must(os.Rename(m.root, m.root+".old")); m.must(os.Mkdir(m.root, 0o755)) },
 	} {
 		m := newMachine(t)
@@ -199,9 +204,16 @@ func TestPlanRootChanges(t *testing.T) {
 			change(m)
 			fmt.Fprint(w, "text")
 		}))
-		m.write("config.ign", storage("3.4.0", `"files":[{"path":"/etc/x","contents":{"source":"data:,a"}},{"path":"/etc/f","contents":{"source":"`+server.URL+`"}}]`))
+		m.must(os.Symlink("/etc", m.path("sysroot/l")))
+		m.write("config.ign", storage("3.4.0", `"files":[{"path":"/etc/x","contents":{"source":"data:,a"}},{"path":"/l/g","user":{"name":"core"}},{"path":"/etc/f","contents":{"source":"`+server.URL+`"}}]`))
 		res := m.run("plan", "--online", "--root="+m.root, m.path("config.ign"))
 		server.Close()
+		if name == "" {
+			if res.code != 2 {
+				t.Errorf("what was not looked at changes: exit %d\n%s", res.code, res.stderr)
+			}
+			continue
+		}
 		wantText(t, res.stderr, "the root changed while the plan was made")
 		wantText(t, res.stderr, m.root+name)
 		if res.code != 1 || res.stdout != "" {

@@ -16,7 +16,6 @@ import (
 	"firstboot.dev/ignition/internal/oplog"
 	"firstboot.dev/ignition/internal/plan"
 	"firstboot.dev/ignition/internal/resource"
-	"firstboot.dev/ignition/internal/sysroot"
 )
 
 // preview goes through the parts of the stage as Run does, and writes down
@@ -24,15 +23,23 @@ import (
 type preview struct {
 	*stage
 	list []plan.Operation
-	seen map[string]sysroot.Stat // what was where it was looked at first; zero: nothing
-	gone []string                // what an operation so far has removed with all beneath
-	made map[string]fs.FileMode  // types of what one has made
-	shut map[string]fs.FileMode  // modes of directories that it makes and others may not enter
+	gone []string               // what an operation so far has removed with all beneath
+	made map[string]fs.FileMode // types of what one has made
+	shut map[string]fs.FileMode // modes of directories that it makes and others may not enter
 }
 
 // Preview tells what Run would do to the tree, in the order of the record. It
 // opens nothing for writing. An error is one that Run would end with.
 func Preview(ctx context.Context, in Input) ([]plan.Operation, error) {
+	in.Root.Watch()
+	list, err := makePreview(ctx, in)
+	if at := in.Root.Changed(); at != "" {
+		return nil, fmt.Errorf("%w: %s", plan.ErrChanged, in.Root.Display(at))
+	}
+	return list, err
+}
+
+func makePreview(ctx context.Context, in Input) ([]plan.Operation, error) {
 	s := &stage{Input: in, ctx: ctx, names: users.NewDB(in.Root), touched: map[uint64]string{}, dirs: map[string]*openDir{}, mark: &mark{}}
 	if err := s.checkAccounts(); err != nil {
 		return nil, fmt.Errorf("failed to create users/groups: %w", err)
@@ -44,13 +51,7 @@ func Preview(ctx context.Context, in Input) ([]plan.Operation, error) {
 	if err := s.findFinished(); err != nil {
 		return nil, hint(err)
 	}
-	p := &preview{stage: s, made: map[string]fs.FileMode{}, shut: map[string]fs.FileMode{}, seen: map[string]sysroot.Stat{}}
-	for _, n := range s.plan.nodes {
-		p.seen[n.path] = n.stat
-	}
-	for _, file := range []string{"/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", presetPath, crypttabPath} {
-		p.look(file)
-	}
+	p := &preview{stage: s, made: map[string]fs.FileMode{}, shut: map[string]fs.FileMode{}}
 	for _, part := range []struct {
 		wrap string
 		live bool
@@ -68,26 +69,7 @@ func Preview(ctx context.Context, in Input) ([]plan.Operation, error) {
 			return p.list, fmt.Errorf("%s%w", part.wrap, hint(err))
 		}
 	}
-	return p.list, p.unchanged()
-}
-
-// look notes what is at a path.
-func (p *preview) look(at string) (sysroot.Stat, error) {
-	st, err := p.Root.Lstat(at)
-	if _, ok := p.seen[at]; !ok {
-		p.seen[at] = st
-	}
-	return st, err
-}
-
-// unchanged makes sure that what was looked at is still the same.
-func (p *preview) unchanged() error {
-	for at, before := range p.seen {
-		if now, _ := p.Root.Lstat(at); now != before {
-			return fmt.Errorf("%w: %s", plan.ErrChanged, p.Root.Display(at))
-		}
-	}
-	return nil
+	return p.list, nil
 }
 
 func (p *preview) add(op plan.Operation) { p.list = append(p.list, op) }

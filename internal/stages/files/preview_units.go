@@ -76,7 +76,7 @@ func (p *preview) unitFile(what, file, contents, entry string) error {
 	effect := plan.Create
 	var old []byte
 	mode := fs.FileMode(fileMode)
-	if st, err := p.look(file); err == nil {
+	if st, err := p.Root.Lstat(file); err == nil {
 		effect = plan.Change
 		if st.Mode.IsDir() {
 			return fmt.Errorf("%s: is a directory", p.Root.Display(file))
@@ -116,7 +116,7 @@ func (p *preview) maskUnit(u *config.Unit, entry string) error {
 		return nil
 	}
 	effect := plan.Create
-	st, statErr := p.look(file)
+	st, statErr := p.Root.Lstat(file)
 	switch {
 	case masked && p.finished:
 		effect = plan.Keep
