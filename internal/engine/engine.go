@@ -197,6 +197,7 @@ func (r *run) runStage(ctx context.Context, full config.Config) error {
 		Runner:    r.runner,
 		State:     r.state,
 		Fragments: r.Fragments,
+		Plan:      r.agreed.text,
 		Agreed:    r.agreedOperations(),
 
 		CommandLine: func() (string, error) { return readCommandLineFile(r.CommandLinePath) },

@@ -104,9 +104,14 @@ func (p *planner) plan(ctx context.Context, o PlanOptions) (*plan.Plan, error) {
 			return nil, err
 		}
 	}
-	h := plan.Hash{Config: hash, Files: compared.Digest("files")}
-	if env.Disks != nil {
-		h.Disks = compared.Digest("disks")
+	h := plan.Hash{Config: hash}
+	raw, err := sectionsOf(p.config, "files")
+	if h.Files = compared.Digest("files", raw); err == nil && env.Disks != nil {
+		raw, err = sectionsOf(p.config, "disks")
+		h.Disks = compared.Digest("disks", raw)
+	}
+	if err != nil {
+		return nil, err
 	}
 	whole.Hash = h.String()
 	return whole, nil
@@ -129,9 +134,25 @@ func configDigest(c config.Config) (string, error) {
 	return plan.ConfigDigest(raw), err
 }
 
+// sectionsOf gives what a stage works from. The base configs are read anew for
+// each, so that what the fetch stage compared is not all.
+func sectionsOf(c config.Config, stage string) ([]byte, error) {
+	var part config.Config
+	from, to := &c.Storage, &part.Storage
+	to.LUKS = from.LUKS
+	if stage == "files" {
+		to.Directories, to.Files, to.Links = from.Directories, from.Files, from.Links
+		part.Passwd, part.Systemd = c.Passwd, c.Systemd
+	} else {
+		to.Disks, to.RAID, to.Filesystems = from.Disks, from.RAID, from.Filesystems
+	}
+	return config.MarshalCache(part)
+}
+
 // agreement is what a run may do. Without one it may do anything.
 type agreement struct {
 	plan.Hash
+	text  string
 	given bool
 }
 
@@ -154,7 +175,7 @@ func (r *run) agree() error {
 		return nil
 	}
 	h, err := plan.ParseHash(*text)
-	r.agreed = agreement{h, err == nil}
+	r.agreed = agreement{h, *text, err == nil}
 	return err
 }
 
@@ -177,7 +198,11 @@ func (r *run) agreedOperations() func(string, []plan.Operation) error {
 	}
 	want := map[string]string{"disks": r.agreed.Disks, "files": r.agreed.Files}
 	return func(stage string, ops []plan.Operation) error {
-		return plan.Check(stage, want[stage], plan.Digest(ops))
+		raw, err := sectionsOf(r.config, stage)
+		if err != nil {
+			return err
+		}
+		return plan.Check(stage, want[stage], plan.Digest(raw, ops))
 	}
 }
 

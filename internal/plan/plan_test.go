@@ -98,7 +98,7 @@ func TestDiffManyEdits(t *testing.T) {
 
 // TestHash: what is printed is read; what is not whole is told.
 func TestHash(t *testing.T) {
-	whole := Hash{Config: ConfigDigest([]byte("c")), Files: Digest(nil)}
+	whole := Hash{Config: ConfigDigest([]byte("c")), Files: Digest(nil, nil)}
 	text := whole.String()
 	if got, err := ParseHash(text); err != nil || got != whole {
 		t.Errorf("%+v, %v, want %+v", got, err, whole)
@@ -135,9 +135,9 @@ func TestDigest(t *testing.T) {
 		{Kind: "write-file", Path: "/etc/x", Config: "$.storage.files.0", Effect: Create, Desc: "writing file \"/a/etc/x\"", Fetches: &Download{URL: "u", Hash: "h"}},
 		{Kind: "write-file", Path: "/etc/y", Config: "$.storage.files.1", Effect: Keep},
 	}
-	base := Digest(list)
+	base := Digest(nil, list)
 	list[0].Desc = "writing file \"/b/etc/x\""
-	if Digest(list) != base || Digest(list[:1]) != base {
+	if Digest(nil, list) != base || Digest(nil, list[:1]) != base {
 		t.Error("the digest has what it should not")
 	}
 	for name, change := range map[string]func(*Operation){
@@ -150,11 +150,14 @@ func TestDigest(t *testing.T) {
 	} {
 		other := []Operation{list[0]}
 		change(&other[0])
-		if Digest(other) == base {
+		if Digest(nil, other) == base {
 			t.Errorf("the digest is the same with another %s", name)
 		}
 	}
-	if err := Check("files", base, Digest(nil)); !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), base) {
+	if Digest([]byte("{}"), list) == base {
+		t.Error("the digest is the same with another config")
+	}
+	if err := Check("files", base, Digest(nil, nil)); !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), base) {
 		t.Errorf("%v", err)
 	}
 	if Check("files", "", base) != nil || Check("files", base, base) != nil {

@@ -352,3 +352,55 @@ func TestPlanWillFail(t *testing.T) {
 		}
 	}
 }
+
+// TestExpectPlanGoesOn: a run that did not come to its end is finished by a later one with the same
+// plan, although what it has done is not in that any more; with another plan it is not.
+func TestExpectPlanGoesOn(t *testing.T) {
+	var ready atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !ready.Load() {
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	m := newMachine(t)
+	m.write("config.ign", storage("3.4.0", `"files":[{"path":"/etc/a","contents":{"source":"data:,a"}},{"path":"/etc/b","contents":{"source":"`+server.URL+`"}}]`))
+	hash := m.hash()
+	m.stage(0, "file", "fetch", "--expect-plan="+hash)
+	m.stage(1, "file", "files", "--expect-plan="+hash)
+	if !m.exists("sysroot/etc/a") {
+		t.Fatal("the first run has done nothing")
+	}
+	ready.Store(true)
+	m.write("link.ign", storage("3.4.0", `"links":[{"path":"/etc/l","target":"x"}]`))
+	another := strings.TrimSpace(m.run("plan", "--hash", "--root="+m.root, m.path("link.ign")).stdout)
+	before := m.listing()
+	m.stage(1, "file", "files", "--expect-plan="+another)
+	if after := m.listing(); after != before {
+		t.Errorf("refused, and changed\n%s", difference(before, after))
+	}
+	m.stage(0, "file", "files", "--expect-plan="+hash)
+	m.wantFile("etc/a", "a")
+	m.wantNoLeftovers()
+}
+
+// TestExpectPlanBase: a base config that comes between the stages is noticed where its contents count.
+func TestExpectPlanBase(t *testing.T) {
+	m := newMachine(t)
+	base := func(text string) {
+		m.write("vendor/base.d/a.ign", storage("3.4.0", `"files":[{"path":"/etc/a","contents":{"source":"data:,`+text+`"}}]`))
+	}
+	base("one")
+	m.write("config.ign", planConfig)
+	hash := m.hash()
+	m.stage(0, "file", "fetch", "--expect-plan="+hash)
+	base("two")
+	before := m.listing()
+	res := m.stage(1, "file", "files", "--expect-plan="+hash)
+	wantText(t, res.stdout, "the files part of the plan's hash is")
+	if after := m.listing(); after != before {
+		t.Errorf("refused, and changed\n%s", difference(before, after))
+	}
+	base("one")
+	m.stage(0, "file", "files", "--expect-plan="+hash)
+}
