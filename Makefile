@@ -93,7 +93,7 @@ boot-demo: ## Builds a machine image and boots it here, in emulation; CHECK=1 ve
 docs: ## Checks the links between the documents and the commands that they name.
 	scripts/docs
 
-install: ## Installs binary, names, dracut modules, units and man pages under DESTDIR.
+install: ## Installs binary, names, dracut modules, units, man pages and completions under DESTDIR.
 install: build
 	install -D -m 0755 bin/ignition $(DESTDIR)$(bindir)/ignition
 	install -d $(DESTDIR)$(libexecdir)
@@ -102,6 +102,7 @@ install: build
 	ln -sf ../bin/ignition $(DESTDIR)$(libexecdir)/ignition-apply
 	ln -sf ../bin/ignition $(DESTDIR)$(libexecdir)/ignition-rmcfg
 	scripts/install-module "$(DESTDIR)" "$(prefix)"
+	scripts/install-completions "$(DESTDIR)" "$(prefix)"
 
 deb: ## Builds bin/ignition_VERSION_ARCH.deb, all that an image builder installs (dpkg-deb).
 deb:

@@ -22,10 +22,8 @@ func factsMain(ctx context.Context, p process) int {
 	fs.Usage = usageOf(fs, p.stderr, fmt.Sprintf(`Usage: %s [options]
 Describes the disks of this machine, as `+"`ignition plan --disks FILE`"+` takes it. Only reads; needs root.
 
-Example: %s -o machine.json
-
 Options:
-`, p.name, p.name))
+`, p.name))
 	rest, code, done := parseFlags(fs, p.args)
 	if done {
 		return code

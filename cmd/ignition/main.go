@@ -3,9 +3,7 @@
 // Command ignition is the first-boot provisioning program. One binary has
 // several names: called as ignition with flags it runs one stage, as the boot
 // units do; ignition-validate, ignition-apply, ignition-rmcfg and butane are
-// names of it, and `ignition validate`, `ignition apply`, `ignition rmcfg`,
-// `ignition report`, `ignition schema`, `ignition transpile` and `ignition version`
-// are verbs. This package reads flags and the environment and decides about exit codes; the work
+// names of it, and `ignition validate` and the others of the table below are verbs. This package reads flags and the environment and decides about exit codes; the work
 // is done below it.
 package main
 
@@ -16,10 +14,12 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
 	"firstboot.dev/ignition/internal/distro"
+	"firstboot.dev/ignition/internal/engine"
 )
 
 // process is what a command sees of the outside.
@@ -35,20 +35,25 @@ type process struct {
 // command runs one program and returns the exit code.
 type command func(ctx context.Context, p process) int
 
-// verbs lists the programs of the binary by their verb.
+// verbs lists the programs of the binary by their verb, each with the arguments
+// of a call that shows what it is for.
 var verbs = []struct {
 	name, summary string
+	example       string
 	run           command
 }{
-	{"apply", "apply a config to the root of a container", applyMain},
-	{"facts", "describe the disks of this machine, for a plan made elsewhere", factsMain},
-	{"plan", "show what a boot would do", planMain},
-	{"report", "show the operations of a run: the slowest, the failed", reportMain},
-	{"rmcfg", "delete the user config from the platform's metadata", rmcfgMain},
-	{"schema", "print a JSON Schema, for editors", schemaMain},
-	{"transpile", "translate Butane YAML to a config", transpileMain},
-	{"validate", "check a config", validateMain},
-	{"version", "print the version", versionMain},
+	{"apply", "apply a config to the root of a container", "--on-host --root image --with-passwd config.bu", applyMain},
+	{"completion", "print the completion script of a shell", "bash >/etc/bash_completion.d/ignition", completionMain},
+	{"diff", "compare two configs by what they mean", "config.bu config.ign", diffMain},
+	{"facts", "describe the disks of this machine, for a plan made elsewhere", "-o machine.json", factsMain},
+	{"plan", "show what a boot would do", "--root image --disks machine.json config.bu", planMain},
+	{"render", "print the config that is left when all that it refers to is merged", "--explain $.storage.files.0 config.bu", renderMain},
+	{"report", "show the operations of a run: the slowest, the failed", "--svg boot.svg /run/ignition/ops.jsonl", reportMain},
+	{"rmcfg", "delete the user config from the platform's metadata", "--platform vmware", rmcfgMain},
+	{"schema", "print a JSON Schema, for editors", "flatcar/1.1.0 >flatcar.json", schemaMain},
+	{"transpile", "translate Butane YAML to a config", "--pretty --strict --files-dir files config.bu", transpileMain},
+	{"validate", "check a config", "--strict config.bu config.ign", validateMain},
+	{"version", "print the version", "", versionMain},
 }
 
 func main() {
@@ -70,17 +75,42 @@ var hidden = map[string]command{"boot": bootMain, "butane": transpileMain, "karg
 // dispatch picks the program: by the name that it was called by, by a verb,
 // else the stage runner.
 func dispatch(ctx context.Context, p process) int {
+	if len(p.args) > 0 && p.args[0] == "__complete" { // the scripts of the shells call it, by any name of the binary
+		p.args = p.args[1:]
+		return completeMain(ctx, p)
+	}
 	if run := lookup(strings.TrimPrefix(filepath.Base(p.name), "ignition-")); run != nil {
 		return run(ctx, p)
 	}
 	if len(p.args) > 0 {
 		if run := lookup(p.args[0]); run != nil {
-			p.name += " " + p.args[0]
+			verb := p.args[0]
+			p.name += " " + verb
 			p.args = p.args[1:]
-			return run(ctx, p)
+			code := run(ctx, p)
+			if code == engine.ExitOK {
+				showExample(p, verb)
+			}
+			return code
 		}
 	}
 	return stageMain(ctx, p)
+}
+
+// showExample ends the help of a verb with a call that works.
+func showExample(p process, verb string) {
+	if len(p.args) != 1 || !slices.Contains([]string{"-h", "-help", "--help"}, p.args[0]) {
+		return
+	}
+	w := p.stderr
+	if verb == "transpile" { // whose help goes to stdout, as that of other tools
+		w = p.stdout
+	}
+	for _, v := range verbs {
+		if v.name == verb && v.example != "" {
+			fmt.Fprintf(w, "\nExample:\n  %s %s\n", p.name, v.example)
+		}
+	}
 }
 
 func lookup(verb string) command {

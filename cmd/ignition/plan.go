@@ -38,7 +38,7 @@ func newPlanFlags(p process) (*flag.FlagSet, *planFlags) {
 	fs.StringVar(&f.root, "root", "/", "root of the filesystem that the machine would have")
 	fs.Var(&f.platform, "platform", fmt.Sprintf("platform whose base configs count. %v", engine.PlatformNames()))
 	fs.StringVar(&f.Disks, "disks", engine.DisksNone, "disks that the machine would have: live for this machine's, a file of ignition facts, or none to leave them out")
-	fs.Var(&f.format, "format", "how to print the plan: text or json")
+	fs.Var(&f.format, "format", "how to print the plan. [json text]")
 	fs.BoolVar(&f.hash, "hash", false, "print the plan's hash alone")
 	fs.BoolVar(&f.all, "all", false, "list what stays as it is too")
 	fs.BoolVar(&f.detail, "verbose", false, "log each step to stderr")
@@ -48,10 +48,8 @@ func newPlanFlags(p process) (*flag.FlagSet, *planFlags) {
 Tells what a boot with a config would do to a root, and changes nothing.
 Exits with 0 if there is nothing to do, with 2 if there is or something is not known, with 1 on an error.
 
-Example: %s --root /mnt/image config.bu
-
 Options:
-`, p.name, p.name))
+`, p.name))
 	return fs, f
 }
 

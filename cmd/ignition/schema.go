@@ -15,17 +15,13 @@ const schemaHelp = `Usage: %s [NAME]
 
 Prints the JSON Schema (2020-12) of a config version or of a Butane variant and version, for editors that complete and check.
 Without a name it lists what there is.
-
-Example:
-  %s flatcar/1.1.0 > flatcar.json
-
 `
 
 // schemaMain prints the schema of a language, or the list of languages.
 func schemaMain(_ context.Context, p process) int {
 	fs := flag.NewFlagSet(p.name, flag.ContinueOnError)
 	fs.SetOutput(p.stderr)
-	fs.Usage = usageOf(fs, p.stderr, fmt.Sprintf(schemaHelp, p.name, p.name))
+	fs.Usage = usageOf(fs, p.stderr, fmt.Sprintf(schemaHelp, p.name))
 	rest, code, done := parseFlags(fs, p.args)
 	if done {
 		return code

@@ -7,21 +7,46 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
+	"strings"
 
-	"firstboot.dev/ignition/internal/document"
 	"firstboot.dev/ignition/internal/engine"
 	"github.com/coreos/vcontext/report"
 )
 
-// validateMain checks one config. Report entries go to stdout, all else to
-// stderr; warnings alone do not change the exit code.
-func validateMain(_ context.Context, p process) int {
+// checked is what came out of the check of one file.
+type checked struct {
+	name string
+	raw  []byte
+	read error // it could not be read
+	rep  report.Report
+	err  error
+}
+
+// passes tells whether a file is good enough for the exit code.
+func (c *checked) passes(strict bool) bool {
+	if c.read != nil || c.err != nil || c.rep.IsFatal() {
+		return false
+	}
+	for _, e := range c.rep.Entries {
+		if strict && e.Kind == report.Warn {
+			return false
+		}
+	}
+	return true
+}
+
+// validateMain checks configs. Report entries go to stdout, all else to stderr; warnings alone do not change the exit
+// code, but with --strict.
+func validateMain(ctx context.Context, p process) int {
 	var version bool
-	format := choice{value: "text", kind: "format", check: func(v string) bool { return v == "text" || v == "json" }}
+	var o engine.CheckOptions
+	format := choice{value: "text", kind: "format", check: func(v string) bool { return v == "text" || v == "json" || v == "sarif" }}
 	fs := flag.NewFlagSet(p.name, flag.ContinueOnError)
 	fs.SetOutput(p.stderr)
-	fs.Var(&format, "format", "how to print the report: text, or json for editors and pipelines")
+	fs.Var(&format, "format", "how to print the report: text, json for programs, or sarif for code scanning. [json sarif text]")
+	fs.BoolVar(&o.Online, "online", false, "fetch what the config refers to, and check hashes")
+	fs.BoolVar(&o.Strict, "strict", false, "fail on warnings too, such as an unknown key")
+	fs.BoolVar(&o.Units, "units", false, "have systemd-analyze judge the units")
 	fs.BoolVar(&version, "version", false, "print the version and exit")
 	fs.Usage = usageOf(fs, p.stderr, fmt.Sprintf("Usage:\n  %s [flags] config.ign\n\n", p.name))
 	rest, code, done := parseFlags(fs, p.args)
@@ -32,28 +57,72 @@ func validateMain(_ context.Context, p process) int {
 		printVersion(p.stdout)
 		return engine.ExitOK
 	}
-	if len(rest) != 1 {
+	if len(rest) == 0 {
 		fs.Usage()
 		return engine.ExitFailed
 	}
-	raw, err := readInput(p, rest[0])
-	if err != nil {
-		fmt.Fprintf(p.stderr, "couldn't read config: %v\n", err)
+	var err error
+	if o.Options, err = environment(p); err != nil {
+		fmt.Fprintln(p.stderr, err)
 		return engine.ExitFailed
 	}
-	_, rep, err := document.Parse(raw)
-	if format.value == "json" {
-		return reportJSON(p.stdout, rep, err)
+	results, code := checkAll(ctx, p, o, rest)
+	if err := printChecked(p, format.value, results, o.Strict); err != nil {
+		fmt.Fprintf(p.stderr, "couldn't print the report: %v\n", err)
+		return engine.ExitFailed
 	}
-	fmt.Fprint(p.stdout, rep.String())
+	return code
+}
+
+func checkAll(ctx context.Context, p process, o engine.CheckOptions, names []string) (results []checked, code int) {
+	results, code = make([]checked, len(names)), engine.ExitOK
+	for i, name := range names {
+		c := &results[i]
+		c.name = name
+		if o.Raw, c.read = readInput(p, name); c.read == nil {
+			o.Name, c.raw = name, o.Raw
+			c.rep, c.err = engine.Check(ctx, &o)
+		}
+		if !c.passes(o.Strict) {
+			code = engine.ExitFailed
+		}
+	}
+	return results, code
+}
+
+func printChecked(p process, format string, results []checked, strict bool) error {
+	switch format {
+	case "json":
+		return printJSON(p, results, strict)
+	case "sarif":
+		return printSARIF(p, results)
+	}
+	for i := range results {
+		if err := printText(p, &results[i], len(results) > 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printText writes one line per entry, of several files with the file's name before it.
+func printText(p process, c *checked, several bool) error {
+	prefix := ""
+	if several {
+		prefix = c.name + ": "
+	}
+	for _, e := range c.rep.Entries {
+		if _, err := fmt.Fprintln(p.stdout, prefix+e.String()); err != nil {
+			return err
+		}
+	}
 	switch {
-	case rep.IsFatal():
-		return engine.ExitFailed
-	case err != nil:
-		fmt.Fprintf(p.stderr, "couldn't parse config: %v\n", err)
-		return engine.ExitFailed
+	case c.read != nil:
+		fmt.Fprintf(p.stderr, "%scouldn't read config: %v\n", prefix, c.read)
+	case c.err != nil && !c.rep.IsFatal():
+		fmt.Fprintf(p.stderr, "%scouldn't parse config: %v\n", prefix, c.err)
 	}
-	return engine.ExitOK
+	return nil
 }
 
 // jsonEntry is one report entry for programs. Line and column are 1-based and
@@ -67,13 +136,14 @@ type jsonEntry struct {
 }
 
 type jsonReport struct {
+	File    string      `json:"file,omitempty"` // of several
 	Valid   bool        `json:"valid"`
 	Entries []jsonEntry `json:"entries"`
 }
 
-func reportJSON(w io.Writer, rep report.Report, err error) int {
-	out := jsonReport{Valid: err == nil && !rep.IsFatal(), Entries: []jsonEntry{}}
-	for _, e := range rep.Entries {
+func (c *checked) entries() []jsonEntry {
+	out := []jsonEntry{}
+	for _, e := range c.rep.Entries {
 		j := jsonEntry{Severity: e.Kind.String(), Message: e.Message}
 		if e.Context.Len() > 0 {
 			j.Path = e.Context.String()
@@ -81,17 +151,47 @@ func reportJSON(w io.Writer, rep report.Report, err error) int {
 		if e.Marker.StartP != nil {
 			j.Line, j.Column = e.Marker.StartP.Line, e.Marker.StartP.Column
 		}
-		out.Entries = append(out.Entries, j)
+		out = append(out, j)
 	}
-	if err != nil && !rep.IsFatal() {
-		out.Entries = append(out.Entries, jsonEntry{Severity: "error", Message: err.Error()})
+	switch {
+	case c.read != nil:
+		out = append(out, jsonEntry{Severity: "error", Message: "couldn't read config: " + c.read.Error()})
+	case c.err != nil && !c.rep.IsFatal():
+		out = append(out, jsonEntry{Severity: "error", Message: c.err.Error()})
 	}
-	enc := json.NewEncoder(w)
+	return out
+}
+
+// printJSON writes one report, or of several files a list of them. A single file that cannot be read has none.
+func printJSON(p process, results []checked, strict bool) error {
+	var list []jsonReport
+	for i := range results {
+		c := &results[i]
+		list = append(list, jsonReport{File: c.name, Valid: c.passes(strict), Entries: c.entries()})
+	}
+	if len(list) > 1 {
+		return encodeJSON(p, list)
+	}
+	if results[0].read != nil {
+		return printText(p, &results[0], false)
+	}
+	list[0].File = ""
+	return encodeJSON(p, list[0])
+}
+
+func encodeJSON(p process, v any) error {
+	enc := json.NewEncoder(p.stdout)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(out)
-	if !out.Valid {
-		return engine.ExitFailed
+	return enc.Encode(v)
+}
+
+// isAbout tells whether a message has one of the words.
+func isAbout(message string, words ...string) bool {
+	for _, w := range words {
+		if strings.Contains(message, w) {
+			return true
+		}
 	}
-	return engine.ExitOK
+	return false
 }

@@ -5,6 +5,7 @@ package butane
 import (
 	"reflect"
 
+	"firstboot.dev/ignition/internal/butane/yaml"
 	"firstboot.dev/ignition/internal/config"
 )
 
@@ -13,6 +14,16 @@ type Dialect = dialect
 
 // Dialects lists all that can be read.
 func Dialects() []Dialect { return dialects }
+
+// DialectOf is the dialect that a document says it is written in, nil if that is none.
+func DialectOf(raw []byte) *Dialect {
+	doc, err := yaml.Parse(raw)
+	if err != nil {
+		return nil
+	}
+	d, _ := chooseDialect(doc)
+	return d
+}
 
 // Variant is the first half of the name.
 func (d *dialect) Variant() string { return d.variant }

@@ -134,6 +134,22 @@ func (t *translation) places(c *config.Config, list renames) map[string]config.P
 	})
 }
 
+// Find gives for a path of Config, without its "$.", the one in the YAML, and the place of what stands there. exact is
+// false if nothing does: the place is then that of what is around it.
+func (d Document) Find(p string) (there string, place config.Place, exact bool) {
+	there = d.translation.source(p)
+	n := d.translation.root
+	exact = true
+	for element := range strings.SplitSeq(there, ".") {
+		next := child(n, element)
+		if exact = next != nil; !exact {
+			break
+		}
+		n = next
+	}
+	return there, config.Place{Line: n.Line, Column: n.Column}, exact
+}
+
 // child gives a mapping's value or a list's item.
 func child(n *yaml.Node, element string) *yaml.Node {
 	if n.Kind != yaml.Sequence {

@@ -190,6 +190,20 @@ func MarshalDocument(c Config, v Version) []byte {
 	return out.Bytes()
 }
 
+// MarshalOldest gives c as MarshalDocument does, of the oldest version that can say all of it.
+func MarshalOldest(c Config) []byte {
+	want, _ := MarshalCache(c)
+	var out []byte
+	for _, v := range Versions {
+		out = MarshalDocument(c, v)
+		same, _, err := Parse(out)
+		if got, _ := MarshalCache(same); err == nil && bytes.Equal(got, want) {
+			break
+		}
+	}
+	return out
+}
+
 func encodeDocument(c Config, v Version, has func(path ...any) bool) []byte {
 	c.Ignition.Version = v.String()
 	if v.Before(V3_3) {

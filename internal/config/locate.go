@@ -4,7 +4,7 @@ package config
 
 import (
 	"bytes"
-	"slices"
+	"sort"
 	"strconv"
 
 	"github.com/coreos/vcontext/path"
@@ -110,6 +110,13 @@ func placeEntries(raw []byte, entries []report.Entry) {
 	placeOffsets(raw, entries)
 }
 
+// byIndex is for sort.Sort, which, unlike slices.SortFunc, is not compiled anew for each type.
+type byIndex []*tree.Pos
+
+func (l byIndex) Len() int           { return len(l) }
+func (l byIndex) Less(i, j int) bool { return l[i].Index < l[j].Index }
+func (l byIndex) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
+
 // placeOffsets turns the byte offsets of entries into lines and columns, in one walk.
 func placeOffsets(raw []byte, entries []report.Entry) {
 	places := make([]*tree.Pos, 0, len(entries))
@@ -118,7 +125,7 @@ func placeOffsets(raw []byte, entries []report.Entry) {
 			places = append(places, p)
 		}
 	}
-	slices.SortFunc(places, func(a, b *tree.Pos) int { return int(a.Index - b.Index) })
+	sort.Sort(byIndex(places))
 	line, lineStart, at := int64(1), 0, 0
 	for _, p := range places {
 		part := raw[at:p.Index]

@@ -17,15 +17,12 @@ const redacted = "redacted"
 // MarshalRedacted gives 2-space indented JSON with password hashes, key files, data URL bodies, header
 // values, unit contents and URL credentials replaced, for error output.
 func MarshalRedacted(c Config) ([]byte, error) {
-	raw, err := MarshalCache(c)
+	c, err := Redacted(c)
 	if err != nil {
 		return nil, err
 	}
-	if c, err = UnmarshalCache(raw); err != nil { // a copy of its own to change
-		return nil, err
-	}
-	redactConfig(&c)
-	if raw, err = MarshalCache(c); err != nil {
+	raw, err := MarshalCache(c)
+	if err != nil {
 		return nil, err
 	}
 	var out bytes.Buffer
@@ -153,6 +150,9 @@ func redactPairs(s string) string {
 	}
 	return out.String()
 }
+
+// HasSecretWord tells whether a text has a word that stands beside secrets: of a name, or of a line of text.
+func HasSecretWord(text string) bool { return secretName(text) }
 
 func secretName(name string) bool {
 	if plain, err := url.QueryUnescape(name); err == nil {

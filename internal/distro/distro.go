@@ -121,6 +121,8 @@ var (
 	Setfiles = "setfiles"
 	// Systemctl says whether a unit exists, for presets of instances.
 	Systemctl = "systemctl"
+	// SystemdAnalyze judges units, for ignition validate --units; never at boot.
+	SystemdAnalyze = "systemd-analyze"
 	// KargsHelper changes the boot loader's kernel arguments. It comes from the
 	// distribution, since every boot loader set-up is different.
 	KargsHelper = "ignition-kargs-helper"

@@ -66,6 +66,7 @@ func Settings() []Setting {
 		{"Modprobe", Modprobe},
 		{"Setfiles", Setfiles},
 		{"Systemctl", Systemctl},
+		{"SystemdAnalyze", SystemdAnalyze},
 		{"KargsHelper", KargsHelper},
 		{"Vmur", Vmur},
 		{"Chccwdev", Chccwdev},

@@ -9,10 +9,13 @@ package document
 import (
 	"bytes"
 	"errors"
+	"strconv"
+	"strings"
 
 	"firstboot.dev/ignition/internal/butane"
 	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/config/legacy"
+	"github.com/coreos/vcontext/path"
 	"github.com/coreos/vcontext/report"
 )
 
@@ -29,6 +32,34 @@ func (d Document) Places() map[string]config.Place {
 		return d.yaml.Places()
 	}
 	return legacy.Places(d.raw, d.Config)
+}
+
+// IsYAML tells whether it is Butane.
+func (d *Document) IsYAML() bool { return d.yaml != nil }
+
+// Find gives for a path of Config the one in the document, and the place of what stands there. exact is false if
+// nothing does: the place is then that of what is around it.
+func (d *Document) Find(p string) (there string, place config.Place, exact bool) {
+	if d.yaml != nil {
+		there, place, exact = d.yaml.Find(strings.TrimPrefix(p, "$."))
+		return "$." + there, place, exact
+	}
+	from := legacy.Source(d.raw, Path(p))
+	place.Line, place.Column, exact = config.Locate(d.raw, from)
+	return from.String(), place, exact
+}
+
+// Path reads the text form of a path.
+func Path(s string) path.ContextPath {
+	p := path.New("json")
+	for _, e := range strings.Split(s, ".")[1:] {
+		if n, err := strconv.Atoi(e); err == nil {
+			p.Path = append(p.Path, n)
+		} else {
+			p.Path = append(p.Path, e)
+		}
+	}
+	return p
 }
 
 // Parse reads a config. JSON comes first, so a document with the marks of both languages is JSON. A mapping with a

@@ -259,7 +259,7 @@ func (p *planner) userConfig(ctx context.Context, o PlanOptions) (config.Config,
 	if user, err = rd.render(ctx, user); err != nil {
 		return user, err
 	}
-	if p.fetcher, err = rd.using(ctx, user.Ignition); err != nil {
+	if p.fetcher, err = rd.settings(ctx, user.Ignition); err != nil {
 		return user, err
 	}
 	if rep := config.ValidateMerged(user); rep.IsFatal() {

@@ -34,6 +34,7 @@ type renderer struct {
 	record  func(stages.FetchedConfig)
 	origins *origins
 	missing func(what string) // told what could not be fetched and is left out; nil: that is an error
+	desk    *desk             // of those who look at a config and do not boot with it; else nil
 }
 
 func newRenderer(r *run) *renderer {
@@ -45,6 +46,55 @@ type level struct {
 	path    []string      // URLs from the root config to here
 	context config.Config // all that was merged before, ancestors included
 	using   *resource.Fetcher
+	via     via
+}
+
+// via is how a config came to be referred to, for those who look at it.
+type via struct {
+	top    string // the reference of the root config that leads to it, "" for the root
+	name   string // what people call it
+	nested bool   // it is not the root that refers to it
+}
+
+const inDataURL = "the data URL at "
+
+func (v via) below(where, source string) via {
+	name := config.RedactURL(source)
+	if strings.HasPrefix(name, "data:") {
+		name = inDataURL + where
+		if v.name != "" {
+			name += " of " + v.name
+		}
+	}
+	if v.top != "" {
+		where = v.top
+	}
+	return via{where, name, v.top != ""}
+}
+
+// settings gives the fetcher for the settings of a config.
+func (rd *renderer) settings(ctx context.Context, ign config.Ignition) (*resource.Fetcher, error) {
+	if rd.desk != nil {
+		return rd.desk.settings(ctx, rd, &ign)
+	}
+	f, err := rd.fetcher.Using(ctx, rd.log, ign)
+	if err == nil || rd.missing == nil || ctx.Err() != nil {
+		return f, err
+	}
+	if !rd.fetcher.IsOffline() { // else nothing needs the CA
+		rd.missing(fmt.Sprintf("$.ignition.security.tls.certificateAuthorities: a CA was not read, and what it vouches for cannot be fetched: %s", resource.Reason(err)))
+	}
+	ign.Security = config.Security{}
+	return rd.fetcher.Using(ctx, rd.log, ign)
+}
+
+// note tells that a referenced config takes effect now.
+func (rd *renderer) note(ref config.Resource, v via, replaces bool) {
+	rd.record(stages.FetchedConfig{Kind: "user", Source: recordedSource(ref), Referenced: true})
+	rd.origins.merge(sourceOf(ref), config.RedactURL(sourceOf(ref)))
+	if rd.desk != nil {
+		rd.desk.took(sourceOf(ref), v, replaces)
+	}
 }
 
 // unreadError is of a config that is not here, as opposed to one that is wrong.
@@ -58,26 +108,13 @@ func (rd *renderer) leaveOut(ctx context.Context, where string, ref config.Resou
 	if rd.missing == nil || ctx.Err() != nil || !errors.As(err, &unread) {
 		return false
 	}
-	rd.missing(fmt.Sprintf("%s: the config at %s was not read, and what it adds or replaces is not in this plan: %v",
-		where, config.RedactURL(sourceOf(ref)), unread.error))
+	rd.missing(fmt.Sprintf("%s: the config at %s was not read, and what it adds or replaces is not in this plan: %s",
+		where, config.RedactURL(sourceOf(ref)), resource.Reason(unread.error)))
 	return true
 }
 
-// using gives the fetcher for the settings of a config.
-func (rd *renderer) using(ctx context.Context, ign config.Ignition) (*resource.Fetcher, error) {
-	f, err := rd.fetcher.Using(ctx, rd.log, ign)
-	if err == nil || rd.missing == nil || ctx.Err() != nil {
-		return f, err
-	}
-	if !rd.fetcher.IsOffline() { // else nothing needs the CA
-		rd.missing(fmt.Sprintf("$.ignition.security.tls.certificateAuthorities: a CA was not read, and what it vouches for cannot be fetched: %v", err))
-	}
-	ign.Security = config.Security{}
-	return rd.fetcher.Using(ctx, rd.log, ign)
-}
-
 func (rd *renderer) render(ctx context.Context, c config.Config) (config.Config, error) {
-	f, err := rd.using(ctx, c.Ignition)
+	f, err := rd.settings(ctx, c.Ignition)
 	if err != nil {
 		return config.Config{}, err
 	}
@@ -101,20 +138,20 @@ func (rd *renderer) replace(ctx context.Context, ref config.Resource, at level) 
 	if err := checkCycle(where, ref, at.path); err != nil {
 		return config.Config{}, err
 	}
+	v := at.via.below(where, sourceOf(ref))
 	next, err := rd.fetch(ctx, rd.log, at.using, where, ref)
-	if err != nil {
-		if rd.leaveOut(ctx, where, ref, err) {
-			return config.Empty(), nil
-		}
-		return config.Config{}, err
+	if err != nil && (rd.desk.excuses(v, err) || rd.leaveOut(ctx, where, ref, err)) {
+		return config.Empty(), nil
 	}
-	rd.record(stages.FetchedConfig{Kind: "user", Source: recordedSource(ref), Referenced: true})
-	rd.origins.merge(sourceOf(ref), config.RedactURL(sourceOf(ref)))
-	using, err := rd.using(ctx, next.Ignition)
 	if err != nil {
 		return config.Config{}, err
 	}
-	return rd.renderAt(ctx, next, level{path: append(at.path[:len(at.path):len(at.path)], sourceOf(ref)), context: next, using: using})
+	rd.note(ref, v, true)
+	using, err := rd.settings(ctx, next.Ignition)
+	if err != nil {
+		return config.Config{}, err
+	}
+	return rd.renderAt(ctx, next, level{append(at.path[:len(at.path):len(at.path)], sourceOf(ref)), next, using, v})
 }
 
 func (rd *renderer) merge(ctx context.Context, c config.Config, refs []config.Resource, at level) (config.Config, error) {
@@ -127,21 +164,21 @@ func (rd *renderer) merge(ctx context.Context, c config.Config, refs []config.Re
 	ahead := rd.startAll(ctx, refs, 0, using)
 	defer func() { ahead.stop() }()
 	for i, ref := range refs {
+		v := at.via.below(mergePath(i), sourceOf(ref))
 		child, err := ahead.wait(i, rd.log)
+		if err != nil && (rd.desk.excuses(v, err) || rd.leaveOut(ctx, mergePath(i), ref, err)) {
+			continue
+		}
 		if err != nil {
-			if rd.leaveOut(ctx, mergePath(i), ref, err) {
-				continue
-			}
 			return config.Config{}, err
 		}
-		rd.record(stages.FetchedConfig{Kind: "user", Source: recordedSource(ref), Referenced: true})
-		rd.origins.merge(sourceOf(ref), config.RedactURL(sourceOf(ref)))
+		rd.note(ref, v, false)
 		inner := config.Merge(seen, child)
 		innerUsing, err := rd.use(ctx, using, seen, inner)
 		if err != nil {
 			return config.Config{}, err
 		}
-		child, err = rd.renderAt(ctx, child, level{path: append(at.path[:len(at.path):len(at.path)], sourceOf(ref)), context: inner, using: innerUsing})
+		child, err = rd.renderAt(ctx, child, level{append(at.path[:len(at.path):len(at.path)], sourceOf(ref)), inner, innerUsing, v})
 		if err != nil {
 			return config.Config{}, err
 		}
@@ -168,7 +205,7 @@ func (rd *renderer) use(ctx context.Context, using *resource.Fetcher, prev, next
 	if reflect.DeepEqual(a.Timeouts, b.Timeouts) && reflect.DeepEqual(a.Proxy, b.Proxy) && reflect.DeepEqual(a.Security, b.Security) {
 		return using, nil
 	}
-	return rd.using(ctx, b)
+	return rd.settings(ctx, b)
 }
 
 // fetch gets and parses one referenced config.
@@ -190,7 +227,7 @@ func (rd *renderer) fetch(ctx context.Context, log *oplog.Logger, f *resource.Fe
 	}
 	raw, info, err := f.Bytes(ctx, log, req)
 	if err != nil {
-		if !errors.Is(err, resource.ErrVerify) && !errors.Is(err, resource.ErrScheme) {
+		if rd.missing != nil && !errors.Is(err, resource.ErrVerify) && !errors.Is(err, resource.ErrScheme) {
 			err = &unreadError{err}
 		}
 		return fail(err)
@@ -211,6 +248,7 @@ func (rd *renderer) fetch(ctx context.Context, log *oplog.Logger, f *resource.Fe
 		return fail(withReport(err, rep))
 	}
 	rd.origins.hold(sourceOf(ref), doc)
+	rd.desk.hold(sourceOf(ref), &doc, rep)
 	return doc.Config, nil
 }
 

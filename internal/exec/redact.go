@@ -50,7 +50,11 @@ func (c Cmd) secrets() []string {
 	for _, s := range c.Hide {
 		add(s)
 	}
-	slices.SortStableFunc(out, func(a, b string) int { return len(b) - len(a) })
+	for i := range out { // they are few
+		for k := i; k > 0 && len(out[k-1]) < len(out[k]); k-- {
+			out[k-1], out[k] = out[k], out[k-1]
+		}
+	}
 	return out
 }
 

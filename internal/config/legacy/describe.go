@@ -13,3 +13,12 @@ func Versions() []config.Version { return append([]config.Version{v1}, stringVer
 
 // Shape describes a document of these versions.
 func Shape() *config.Shape { return config.ShapeOf(reflect.TypeFor[document]()) }
+
+// VersionOf is the version that a document says it is of, if it is one of Versions.
+func VersionOf(raw []byte) (v config.Version, ok bool) {
+	var h header
+	if _, err := config.Decode(raw, v1, &h); err != nil {
+		return v, false
+	}
+	return h.version()
+}

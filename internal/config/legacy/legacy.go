@@ -61,6 +61,15 @@ func Places(raw []byte, c config.Config) map[string]config.Place {
 	return config.PlacesFrom(raw, c, t.source)
 }
 
+// Source leads a path of the config that Parse gave back to the document.
+func Source(raw []byte, p path.ContextPath) path.ContextPath {
+	if v, ok := versionOf(raw); ok {
+		t, _ := read(raw, v)
+		return t.source(p)
+	}
+	return p
+}
+
 // versionOf is the version of a document that Parse accepts; ok is false for one that is not of a legacy version.
 func versionOf(raw []byte) (v config.Version, ok bool) {
 	h := header{IgnitionVersion: int(v1.Major)} // or there is a version string

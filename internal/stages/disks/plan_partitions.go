@@ -212,15 +212,16 @@ func (p *diskPlanner) assign() error {
 		p.list = append(p.list, &wanted{Partition: c, path: fmt.Sprintf("%s.partitions.%d", p.path, i), number: c.Number})
 	}
 	// Those with a number come first; the order is kept otherwise.
-	slices.SortStableFunc(p.list, func(a, b *wanted) int {
-		switch {
-		case (a.Number == 0) == (b.Number == 0):
-			return 0
-		case a.Number == 0:
-			return 1
+	var others []*wanted
+	numbered := p.list[:0]
+	for _, w := range p.list {
+		if w.Number != 0 {
+			numbered = append(numbered, w)
+		} else {
+			others = append(others, w)
 		}
-		return -1
-	})
+	}
+	p.list = append(numbered, others...)
 	byLabel := map[int]bool{}
 	for _, w := range p.list {
 		if w.Number == 0 {

@@ -3,7 +3,6 @@
 package files
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -144,7 +143,7 @@ func (s *stage) makePlan() (*tasks, error) {
 	if err := s.unique(append(slices.Clone(p.nodes), hard...)); err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(p.nodes, func(a, b *node) int { return cmp.Compare(depth(a.path), depth(b.path)) })
+	p.nodes = byDepth(p.nodes)
 	// Hard links come last, since they may point at anything.
 	p.nodes = append(p.nodes, hard...)
 	return p, nil
@@ -324,4 +323,17 @@ func (p *tasks) dropTemps() {
 			}
 		}
 	}
+}
+
+// byDepth orders nodes by the depth of their paths, and keeps the order of those at one depth.
+func byDepth(nodes []*node) []*node {
+	out := make([]*node, 0, len(nodes))
+	for d := 0; len(out) < len(nodes); d++ {
+		for _, n := range nodes {
+			if depth(n.path) == d {
+				out = append(out, n)
+			}
+		}
+	}
+	return out
 }

@@ -3,12 +3,12 @@
 package files
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"syscall"
@@ -68,8 +68,15 @@ func (p *preset) key() string {
 	return p.name + "-disabled"
 }
 
+// byKey is for sort.Sort, which, unlike slices.SortFunc, is not compiled anew for each type.
+type byKey []*preset
+
+func (l byKey) Len() int           { return len(l) }
+func (l byKey) Less(i, j int) bool { return l[i].key() < l[j].key() }
+func (l byKey) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
+
 func (s *stage) writePresets(p *presets) error {
-	slices.SortFunc(p.list, func(a, b *preset) int { return cmp.Compare(a.key(), b.key()) })
+	sort.Sort(byKey(p.list))
 	instances := false
 	for _, one := range p.list {
 		var err error

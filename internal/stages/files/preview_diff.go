@@ -58,7 +58,7 @@ func (p *preview) get(f *fetch, op *plan.Operation, t *text) (bool, error) {
 	case op.Fetches == nil || errors.Is(err, resource.ErrVerify):
 		return false, entryError(f.entry, err) // a boot would not get further either
 	default:
-		op.Depends = fmt.Sprintf("what the server sends, which could not be fetched: %v", err)
+		op.Depends = "what the server sends, which could not be fetched: " + resource.Reason(err)
 	}
 	return false, nil
 }

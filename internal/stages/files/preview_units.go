@@ -3,11 +3,10 @@
 package files
 
 import (
-	"cmp"
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
+	"sort"
 	"strings"
 
 	"firstboot.dev/ignition/internal/config"
@@ -31,7 +30,7 @@ func (p *preview) units() error {
 			return entryError(entry, err)
 		}
 	}
-	slices.SortFunc(lines.list, func(a, b *preset) int { return cmp.Compare(a.key(), b.key()) })
+	sort.Sort(byKey(lines.list))
 	for _, one := range lines.list {
 		if err := p.preset(one); err != nil {
 			return entryError(one.entry, err)
