@@ -84,7 +84,7 @@ func (p *planner) plan(ctx context.Context, o PlanOptions) (*plan.Plan, error) {
 	}
 	env := &stages.Env{
 		Config: &p.config, Root: p.Root, Log: o.Log, Fetcher: p.fetcher, Runner: p.runner, State: p.state, Fragments: o.Fragments,
-		Disks: p.disks(o),
+		Disks: p.disks(o), Ahead: true,
 	}
 	if p.Root == "/" {
 		env.CommandLine = func() (string, error) { return readCommandLineFile(p.CommandLinePath) }

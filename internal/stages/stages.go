@@ -42,7 +42,8 @@ type Env struct {
 
 	CommandLine func() (string, error) // of the kernel
 
-	Plan string // hash of the plan that the run is held to, or ""
+	Ahead bool   // a preview of all stages, where none has run
+	Plan  string // hash of the plan that the run is held to, or ""
 	// Agreed refuses what a stage is about to do if a plan was given and this is
 	// not in it. nil agrees.
 	Agreed func(stage string, ops []plan.Operation) error
@@ -180,6 +181,7 @@ func filesInput(e *Env, root *sysroot.Root) files.Input {
 		Cryptsetup:         distro.Cryptsetup,
 		InitrdAttach:       distro.InitrdAttach(),
 		Now:                time.Now,
+		Ahead:              e.Ahead,
 		Plan:               e.Plan,
 		NotatedDirs:        e.State.NotatedDirectories,
 		ProviderFiles:      e.State.ProviderOutputFiles,

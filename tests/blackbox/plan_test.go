@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"firstboot.dev/ignition/tests/filesystems"
 )
 
 const planConfig = `{"ignition":{"version":"3.4.0"},
@@ -403,4 +405,25 @@ func TestExpectPlanBase(t *testing.T) {
 	}
 	base("one")
 	m.stage(0, "file", "files", "--expect-plan="+hash)
+}
+
+// TestExpectPlanMounts: a plan that is made before the filesystems are mounted knows what the tree will have then.
+func TestExpectPlanMounts(t *testing.T) {
+	dir := filesystems.Private(t)
+	data, other := filesystems.Device(t, dir, "ext4"), filesystems.Device(t, dir, "ext4")
+	m := newMachine(t)
+	m.write("sysroot/srv/deep/old", "below the mount point")
+	m.write("config.ign", fmt.Sprintf(`{"ignition":{"version":"3.4.0"},"storage":{
+		"filesystems":[{"device":%q,"format":"ext4","path":"/var/data"},{"device":%q,"format":"ext4","path":"/srv","wipeFilesystem":true}],
+		"directories":[{"path":"/var"},{"path":"/var/data"},{"path":"/var/data/sub","mode":448},{"path":"/srv","mode":493},{"path":"/srv/deep"}],
+		"files":[{"path":"/srv/deep/old","contents":{"source":"data:,new"}}]}}`, data, other))
+	hash := m.hash()
+	res := m.run("plan", "--all", "--root="+m.root, m.path("config.ign"))
+	for _, want := range []string{`= making directory "ROOT/var" `, `= making directory "ROOT/var/data" `, `+ making directory "ROOT/var/data/sub" `,
+		`= making directory "ROOT/srv" `, `+ making directory "ROOT/srv/deep" `, `+ writing file "ROOT/srv/deep/old" `} {
+		wantText(t, strings.ReplaceAll(res.stdout, m.root, "ROOT"), want)
+	}
+	for _, stage := range []string{"fetch", "mount", "files", "umount"} {
+		m.stage(0, "file", stage, "--expect-plan="+hash)
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"firstboot.dev/ignition/internal/oplog"
 	"firstboot.dev/ignition/internal/plan"
 	"firstboot.dev/ignition/internal/resource"
+	"firstboot.dev/ignition/internal/sysroot"
 )
 
 // preview goes through the parts of the stage as Run does, and writes down
@@ -57,6 +58,7 @@ func makePreview(ctx context.Context, in Input) ([]plan.Operation, error) {
 		live bool
 		run  func() error
 	}{
+		{"", false, p.mounts},
 		{accountsFailed, false, p.accounts},
 		{"failed to create files: ", true, p.nodes},
 		{"failed to create units: ", true, p.units},
@@ -124,7 +126,45 @@ func (p *preview) now(n *node) {
 	}
 	if mode, ok := p.made[n.path]; ok {
 		n.present, n.kept = true, false
-		n.stat.Mode = mode
+		n.stat = sysroot.Stat{Mode: mode}
+	}
+}
+
+// mounts notes what the tree will have when the stages before have run: mount
+// points, and below them nothing where the filesystem is made anew.
+func (p *preview) mounts() error {
+	if !p.Ahead {
+		return nil
+	}
+	for i := range p.Config.Storage.Filesystems {
+		f := &p.Config.Storage.Filesystems[i]
+		at, err := p.Root.Resolve(deref(f.Path))
+		if deref(f.Path) == "" || at == "/" || err != nil {
+			continue // the mount stage says why
+		}
+		_, missing := p.Root.Lstat(at)
+		wiped := f.WipeFilesystem != nil && *f.WipeFilesystem
+		if wiped {
+			p.gone = append(p.gone, at)
+		}
+		if missing != nil || wiped {
+			p.made[at] = fs.ModeDir | directoryMode
+			p.parents(at)
+		}
+	}
+	return nil
+}
+
+// parents notes the directories that are made for a path.
+func (p *preview) parents(at string) {
+	for dir := path.Dir(at); dir != "/"; dir = path.Dir(dir) {
+		if _, ok := p.made[dir]; ok {
+			break
+		}
+		if _, err := p.Root.Lstat(dir); err == nil {
+			break
+		}
+		p.made[dir] = fs.ModeDir | directoryMode
 	}
 }
 
@@ -145,15 +185,7 @@ func (p *preview) nodes() error {
 		if !n.present || n.overwrite() {
 			p.made[n.path] = kind
 		}
-		for dir := path.Dir(n.path); dir != "/"; dir = path.Dir(dir) {
-			if _, ok := p.made[dir]; ok {
-				break
-			}
-			if _, err := p.Root.Lstat(dir); err == nil {
-				break
-			}
-			p.made[dir] = fs.ModeDir
-		}
+		p.parents(n.path)
 	}
 	return nil
 }
