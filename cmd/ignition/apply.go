@@ -58,9 +58,13 @@ func applyMain(ctx context.Context, p process) int {
 		fmt.Fprintln(p.stderr, err)
 		return engine.ExitUsage
 	}
-	log, closeLog := openLog(p, true, "", "apply")
+	line := newProgressLine(p)
+	defer line.clear()
+	shown := p
+	shown.stdout = line.before(p.stdout)
+	log, closeLog := openLog(shown, true, "", "apply")
 	defer closeLog()
-	o.Log, o.Root = log, f.root
+	o.Log, o.Root, o.Watch = log, f.root, line.show
 	raw, err := readInput(p, rest[0])
 	if err != nil {
 		log.Crit("couldn't read config: %v", err)

@@ -8,19 +8,23 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // localFiles is a directory that nothing leads out of, for reading: the kernel refuses "..", absolute paths and
 // symbolic links that would.
-type localFiles struct{ dir *os.File }
+type localFiles struct {
+	dir  *os.File
+	line *progressLine // of large files
+}
 
 var errOutside = errors.New("a symbolic link leads outside the files directory")
 
-func openLocalFiles(dir string) (localFiles, error) {
+func openLocalFiles(dir string, line *progressLine) (localFiles, error) {
 	f, err := os.Open(dir)
-	return localFiles{f}, err
+	return localFiles{f, line}, err
 }
 
 func (l localFiles) open(name string, flags uint64) (*os.File, error) {
@@ -41,7 +45,27 @@ func (l localFiles) open(name string, flags uint64) (*os.File, error) {
 
 // Open opens a file or directory; a pipe does not block.
 func (l localFiles) Open(name string) (fs.File, error) {
-	return l.open(name, unix.O_RDONLY|unix.O_NONBLOCK)
+	f, err := l.open(name, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return nil, err
+	}
+	return &shownFile{f, &shownReader{Reader: f, line: l.line, name: name, size: sizeOf(f), start: time.Now(), last: time.Now()}}, nil
+}
+
+// shownFile is a file that tells how much of it has been read.
+type shownFile struct {
+	*os.File
+	reader *shownReader
+}
+
+func (f *shownFile) Read(b []byte) (int, error) { return f.reader.Read(b) }
+
+func sizeOf(f *os.File) int64 {
+	info, err := f.Stat()
+	if err != nil {
+		return -1
+	}
+	return info.Size()
 }
 
 // ReadDir lists a directory by name.

@@ -7,15 +7,12 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"time"
 
 	"firstboot.dev/ignition/internal/engine"
 	"firstboot.dev/ignition/internal/oplog"
 	"firstboot.dev/ignition/internal/plan"
-	"golang.org/x/sys/unix"
 )
 
 // What `ignition plan` exits with if there is something to do.
@@ -99,7 +96,10 @@ func makePlan(ctx context.Context, p process, f *planFlags, file string) (*plan.
 	if f.detail {
 		level = slog.LevelDebug
 	}
-	f.Log = logger(oplog.AtLeast(level, oplog.StdoutHandler(p.stderr)), nil)
+	line := newProgressLine(p)
+	defer line.clear()
+	f.Watch = line.show
+	f.Log = logger(oplog.AtLeast(level, oplog.StdoutHandler(line.before(p.stderr))), nil)
 	result, err := engine.Plan(ctx, f.PlanOptions)
 	if err != nil {
 		return nil, fmt.Errorf("there is no plan for this config: %w", err)
@@ -127,14 +127,4 @@ func printPlan(p process, f *planFlags, result *plan.Plan) error {
 		return enc.Encode(result)
 	}
 	return result.Text(p.stdout, plan.Style{Color: colors(p, p.stdout), All: f.all})
-}
-
-// colors tells whether a stream is a terminal on which the user wants colours.
-func colors(p process, w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok || p.getenv("NO_COLOR") != "" || p.getenv("TERM") == "dumb" {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
 }

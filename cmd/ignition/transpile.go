@@ -211,8 +211,9 @@ func transpile(p process, v flagValues, rest []string) error {
 	}
 	options := butane.Options{FilesDir: v["files-dir"], Pretty: v.on("pretty"), Raw: v.on("raw"),
 		YAMLDocSeparator: v.on("yaml-doc-separator"), Debug: v.on("debug")}
+	line := newProgressLine(p)
 	if options.FilesDir != "" {
-		files, err := openLocalFiles(options.FilesDir)
+		files, err := openLocalFiles(options.FilesDir, line)
 		if err != nil {
 			return fmt.Errorf("failed to open %s: %w", options.FilesDir, err)
 		}
@@ -220,6 +221,7 @@ func transpile(p process, v flagValues, rest []string) error {
 		options.Files = files
 	}
 	result, err := butane.Transpile(raw, options)
+	line.clear()
 	fmt.Fprint(p.stderr, result.Translations)
 	return v.finish(p, name, raw, result.Report, append(result.Output, '\n'), err)
 }

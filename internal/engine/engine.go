@@ -56,6 +56,7 @@ type Options struct {
 	IMDSMode        string
 	Fragments       bool
 
+	Watch  func(string) // told how far downloads are; nil for nobody
 	Log    *oplog.Logger
 	Stderr io.Writer
 }
@@ -140,6 +141,11 @@ func newRun(o Options) (*run, error) {
 	return r, nil
 }
 
+// ProgressText tells how far work is that stands at got of size bytes.
+func ProgressText(got, size int64, took time.Duration) string {
+	return resource.Progress(got, 0, size, took)
+}
+
 func absolute(root string) (string, error) {
 	p, err := filepath.Abs(root)
 	if err != nil {
@@ -156,6 +162,7 @@ func newFetcher(o Options, limit time.Duration) *resource.Fetcher {
 		OEMDir:   o.OEMDir,
 		Limit:    limit,
 		Progress: func(s string) { oplog.Status(s) },
+		Watch:    o.Watch,
 	})
 }
 

@@ -34,6 +34,7 @@ type Options struct {
 	Stable   string       // newest stable spec version for Accept
 	OEMDir   string       // root of oem:// URLs
 	Progress func(string) // told about long downloads, may be nil
+	Watch    func(string) // told some times a second how far downloads are, may be nil
 	// Limit is the total time-out of resources whose config sets none; 0 = none.
 	Limit time.Duration
 	// Dial connects instead of the dialer itself, e.g. to stand-ins in tests; nil = d.DialContext.

@@ -23,6 +23,7 @@ const (
 	firstPause    = 200 * time.Millisecond
 	longestPause  = 5 * time.Second
 	progressEvery = 10 * time.Second
+	watchEvery    = 200 * time.Millisecond
 	keptBody      = 4 << 10  // bytes of a refusal
 	headway       = 16 << 10 // bytes of one attempt that make its end no further failure
 )
@@ -254,7 +255,7 @@ func (h *httpFetch) body(a *answer) error {
 		}
 	}
 	now := time.Now()
-	watched := &watchedBody{body: a.Body, last: now, start: now, from: h.out.raw, fetch: h}
+	watched := &watchedBody{body: a.Body, last: now, start: now, watched: now, from: h.out.raw, fetch: h}
 	watched.timer = time.AfterFunc(h.shared.opts.idle, func() { a.cancel(errIdle) })
 	defer watched.timer.Stop()
 	err := h.out.copy(watched)
@@ -290,6 +291,7 @@ type watchedBody struct {
 	body        io.Reader
 	timer       *time.Timer
 	last, start time.Time
+	watched     time.Time
 	from        int64 // where this attempt began
 	fetch       *httpFetch
 }
@@ -298,25 +300,35 @@ func (w *watchedBody) Read(b []byte) (int, error) {
 	w.timer.Reset(w.fetch.shared.opts.idle)
 	n, err := w.body.Read(b)
 	w.timer.Stop()
-	if now := time.Now(); now.Sub(w.last) >= w.fetch.shared.opts.progress {
+	now := time.Now()
+	if now.Sub(w.last) >= w.fetch.shared.opts.progress {
 		w.last = now
 		w.tell(now, int64(n))
+	}
+	if watch := w.fetch.shared.opts.Watch; watch != nil && now.Sub(w.watched) >= watchEvery {
+		w.watched = now
+		watch(w.text(now, int64(n)))
 	}
 	return n, err
 }
 
+func (w *watchedBody) text(now time.Time, n int64) string {
+	h := w.fetch
+	return fmt.Sprintf("%s %s: %s", h.method, h.shown, Progress(h.out.raw+n, w.from, h.length, now.Sub(w.start)))
+}
+
 func (w *watchedBody) tell(now time.Time, n int64) {
 	h := w.fetch
-	text := fmt.Sprintf("%s %s: %s", h.method, h.shown, progress(h.out.raw+n, w.from, h.length, now.Sub(w.start)))
+	text := w.text(now, n)
 	h.log.Info("%s", text)
 	if p := h.shared.opts.Progress; p != nil {
 		p(text)
 	}
 }
 
-// progress tells how far a download is that stands at got of length bytes (-1 =
+// Progress tells how far a download is that stands at got of length bytes (-1 =
 // not known), having begun at from.
-func progress(got, from, length int64, took time.Duration) string {
+func Progress(got, from, length int64, took time.Duration) string {
 	const mib = 1 << 20
 	rate := float64(got-from) / took.Seconds() // bytes per second
 	if length <= 0 {

@@ -791,7 +791,7 @@ func TestProgressText(t *testing.T) {
 		{got: 0, length: 40 * mib, took: 10 * time.Second, want: "0.0 of 40.0 MiB so far, 0.0 MiB/s"},
 		{got: 1, length: 1 << 40, took: 1000 * time.Hour, want: "0.0 of 1048576.0 MiB so far, 0.0 MiB/s"},
 	} {
-		if got := progress(row.got, row.from, row.length, row.took); got != row.want {
+		if got := Progress(row.got, row.from, row.length, row.took); got != row.want {
 			t.Errorf("got %q, want %q", got, row.want)
 		}
 	}
