@@ -10,7 +10,7 @@ DISTRO    := firstboot.dev/ignition/internal/distro
 # More link-time settings for distributions: make EXTRA_LDFLAGS="-X $(DISTRO).NAME=VALUE"
 LDFLAGS   := -X $(DISTRO).Version=$(VERSION) $(EXTRA_LDFLAGS)
 # Inlining costs 0.7 MiB of every initramfs, and pays where bytes are worked on.
-HOT       := runtime bufio bytes strings compress/flate \
+HOT       := bufio bytes strings compress/flate \
              $(addprefix crypto/internal/fips140/,aes/... sha256 sha512 sha3 bigmod)
 GCFLAGS   := -gcflags=all=-l $(HOT:%=-gcflags=%=)
 # So does letting each function begin at a multiple of 32 bytes: a quarter of a MiB.

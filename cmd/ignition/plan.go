@@ -43,7 +43,7 @@ func newPlanFlags(p process) (*flag.FlagSet, *planFlags) {
 	fs.DurationVar(&f.FetchTimeout, "fetch-timeout", time.Minute, "with --online: how long to try one download; 0 means no limit")
 	fs.Usage = usageOf(fs, p.stderr, fmt.Sprintf(`Usage: %s [options] config.ign
 Tells what a boot with a config would do to a root, and changes nothing.
-Exits with 0 if there is nothing to do, with 2 if there is, with 1 on an error.
+Exits with 0 if there is nothing to do, with 2 if there is or something is not known, with 1 on an error.
 
 Options:
 `, p.name))
@@ -55,7 +55,7 @@ func planMain(ctx context.Context, p process) int {
 	fs, f := newPlanFlags(p)
 	rest, code, done := parseFlags(fs, p.args)
 	if done {
-		return code
+		return min(code, engine.ExitFailed) // 2 is for a plan
 	}
 	if len(rest) != 1 {
 		fs.Usage()
@@ -69,7 +69,7 @@ func planMain(ctx context.Context, p process) int {
 	case err != nil:
 		fmt.Fprintln(p.stderr, err)
 		return engine.ExitFailed
-	case result.Changes():
+	case result.Changes() || len(result.Unknown) > 0:
 		return exitChanges
 	}
 	return engine.ExitOK
@@ -83,6 +83,7 @@ func makePlan(ctx context.Context, p process, f *planFlags, file string) (*plan.
 	if f.Raw, err = readInput(p, file); err != nil {
 		return nil, fmt.Errorf("couldn't read config: %w", err)
 	}
+	f.Name = file
 	timeout := f.FetchTimeout
 	f.Options = env
 	f.FetchTimeout, f.Root = timeout, f.root

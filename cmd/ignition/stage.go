@@ -51,7 +51,7 @@ func sorted(names []string) []string {
 type stageFlags struct {
 	common
 	platform, stage choice
-	expectPlan      string
+	expectPlan      *string // nil: the flag was not given
 }
 
 func newStageFlags(p process) (*flag.FlagSet, *stageFlags) {
@@ -62,7 +62,10 @@ func newStageFlags(p process) (*flag.FlagSet, *stageFlags) {
 	fs := flag.NewFlagSet(p.name, flag.ContinueOnError)
 	fs.SetOutput(p.stderr)
 	fs.StringVar(&f.configCache, "config-cache", distro.ConfigCache, "where to cache the config")
-	fs.StringVar(&f.expectPlan, "expect-plan", "", "hash of the plan that alone may be carried out; ignition.plan= of the kernel command line if empty")
+	fs.Func("expect-plan", "`hash` of the plan that alone may be carried out (default: ignition.plan= of the kernel command line)", func(v string) error {
+		f.expectPlan = &v // also an empty one, which is refused: a script lost it
+		return nil
+	})
 	fs.DurationVar(&f.fetchTimeout, "fetch-timeout", 2*time.Minute, "how long to try to get the first config; 0 means no limit")
 	fs.StringVar(&f.needNet, "neednet", distro.NeednetFile, "flag file to write if the network is needed")
 	fs.StringVar(&f.opsFile, "ops-file", distro.OpsFile, "where to append the record of operations; empty for none")

@@ -114,14 +114,9 @@ func reason(err error) string {
 	if errors.As(err, &e) && errors.Unwrap(e.Err) != nil {
 		err = errors.Unwrap(e.Err)
 	}
-	text := err.Error()
+	text := resource.Reason(err)
 	if list := problems(err); len(list) > 0 {
 		text = strings.Join(list, "; ")
-	}
-	if both, ok := err.(interface{ Unwrap() []error }); ok { // of a time-out: what the last try met
-		if all := both.Unwrap(); len(all) > 1 && all[1] != nil {
-			text += ": " + all[1].Error()
-		}
 	}
 	return text
 }

@@ -44,7 +44,7 @@ type Options struct {
 	FetchTimeout time.Duration // rounded up to whole seconds; 0 = none
 	FailureFile  string        // what a stage that failed leaves for the report; "" = nothing
 	BootID       string        // of this boot of the kernel
-	ExpectPlan   string        // hash of the plan that alone may be carried out; "" = what the kernel command line says
+	ExpectPlan   *string       // hash of the plan that alone may be carried out; nil = what the kernel command line says
 
 	Version         string
 	SystemDirs      []string // highest priority first
@@ -204,6 +204,7 @@ func (r *run) runStage(ctx context.Context, full config.Config) error {
 		Runner:    r.runner,
 		State:     r.state,
 		Fragments: r.Fragments,
+		Plan:      r.agreed.text,
 		Agreed:    r.agreedOperations(),
 
 		CommandLine: func() (string, error) { return readCommandLineFile(r.CommandLinePath) },

@@ -9,7 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"sync"
+	"syscall"
 
 	"firstboot.dev/ignition/internal/config"
 	"firstboot.dev/ignition/internal/document"
@@ -23,6 +23,7 @@ import (
 type PlanOptions struct {
 	Options
 	Raw    []byte
+	Name   string // of the config's file, for messages
 	Online bool   // fetch what the config refers to
 	Disks  string // DisksLive, DisksNone or the name of a file with facts
 
@@ -47,22 +48,43 @@ func Plan(ctx context.Context, o PlanOptions) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	whole, err := p.plan(ctx, o)
+	return whole, p.placed(err)
+}
+
+// placed adds to an error where the entry that it is about was written, and what to do.
+func (p *planner) placed(err error) error {
+	var e *config.EntryError
+	if !errors.As(err, &e) || e.Path == "" {
+		return err
+	}
+	place, hint := e.Path, ""
+	if at, ok := p.origins.find(p.config, e.Path); ok {
+		place = fmt.Sprintf("%s (%s line %d column %d)", e.Path, at.Source, at.Line, at.Column)
+	}
+	if e.Hint != "" {
+		hint = "; " + e.Hint
+	}
+	return fmt.Errorf("%s: %w%s", place, err, hint)
+}
+
+func (p *planner) plan(ctx context.Context, o PlanOptions) (*plan.Plan, error) {
 	base, err := p.baseConfig()
 	if err != nil {
 		return nil, fmt.Errorf("base config: %w", err)
 	}
-	user, err := p.userConfig(ctx, o.Raw)
+	user, err := p.userConfig(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	cfg := config.Merge(base, user)
-	hash, err := configDigest(cfg)
+	p.config = config.Merge(base, user)
+	hash, err := configDigest(p.config)
 	if err != nil {
 		return nil, err
 	}
 	env := &stages.Env{
-		Config: &cfg, Root: p.Root, Log: o.Log, Fetcher: p.fetcher, Runner: p.runner, State: p.state, Fragments: o.Fragments,
-		Disks: p.disks(o),
+		Config: &p.config, Root: p.Root, Log: o.Log, Fetcher: p.fetcher, Runner: p.runner, State: p.state, Fragments: o.Fragments,
+		Disks: p.disks(o), Ahead: true,
 	}
 	if p.Root == "/" {
 		env.CommandLine = func() (string, error) { return readCommandLineFile(p.CommandLinePath) }
@@ -82,9 +104,14 @@ func Plan(ctx context.Context, o PlanOptions) (*plan.Plan, error) {
 			return nil, err
 		}
 	}
-	h := plan.Hash{Config: hash, Files: compared.Digest("files")}
-	if env.Disks != nil {
-		h.Disks = compared.Digest("disks")
+	h := plan.Hash{Config: hash}
+	raw, err := sectionsOf(p.config, "files")
+	if h.Files = compared.Digest("files", raw); err == nil && env.Disks != nil {
+		raw, err = sectionsOf(p.config, "disks")
+		h.Disks = compared.Digest("disks", raw)
+	}
+	if err != nil {
+		return nil, err
 	}
 	whole.Hash = h.String()
 	return whole, nil
@@ -107,9 +134,25 @@ func configDigest(c config.Config) (string, error) {
 	return plan.ConfigDigest(raw), err
 }
 
+// sectionsOf gives what a stage works from. The base configs are read anew for
+// each, so that what the fetch stage compared is not all.
+func sectionsOf(c config.Config, stage string) ([]byte, error) {
+	var part config.Config
+	from, to := &c.Storage, &part.Storage
+	to.LUKS = from.LUKS
+	if stage == "files" {
+		to.Directories, to.Files, to.Links = from.Directories, from.Files, from.Links
+		part.Passwd, part.Systemd = c.Passwd, c.Systemd
+	} else {
+		to.Disks, to.RAID, to.Filesystems = from.Disks, from.RAID, from.Filesystems
+	}
+	return config.MarshalCache(part)
+}
+
 // agreement is what a run may do. Without one it may do anything.
 type agreement struct {
 	plan.Hash
+	text  string
 	given bool
 }
 
@@ -117,22 +160,22 @@ type agreement struct {
 // else of the kernel command line.
 func (r *run) agree() error {
 	text := r.ExpectPlan
-	if text == "" {
+	if text == nil {
 		args, err := readCommandLine(r.CommandLinePath)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		for _, a := range args {
-			if a.Key == "ignition.plan" {
-				text = a.Value
+		for i := range args {
+			if key := args[i].Key; key == "ignition.plan" || key == "flatcar.plan" {
+				text = &args[i].Value
 			}
 		}
 	}
-	if text == "" {
+	if text == nil {
 		return nil
 	}
-	h, err := plan.ParseHash(text)
-	r.agreed = agreement{h, err == nil}
+	h, err := plan.ParseHash(*text)
+	r.agreed = agreement{h, *text, err == nil}
 	return err
 }
 
@@ -155,7 +198,11 @@ func (r *run) agreedOperations() func(string, []plan.Operation) error {
 	}
 	want := map[string]string{"disks": r.agreed.Disks, "files": r.agreed.Files}
 	return func(stage string, ops []plan.Operation) error {
-		return plan.Check(stage, want[stage], plan.Digest(ops))
+		raw, err := sectionsOf(r.config, stage)
+		if err != nil {
+			return err
+		}
+		return plan.Check(stage, want[stage], plan.Digest(raw, ops))
 	}
 }
 
@@ -163,6 +210,12 @@ func newPlanner(o *PlanOptions) (*planner, error) {
 	root, err := absolute(o.Root)
 	if err != nil {
 		return nil, err
+	}
+	if info, err := os.Stat(root); err != nil || !info.IsDir() {
+		if err == nil {
+			err = &fs.PathError{Op: "open", Path: root, Err: syscall.ENOTDIR}
+		}
+		return nil, fmt.Errorf("the root cannot be read: %w; --root is the directory that holds the tree of the machine", err)
 	}
 	o.Root = root
 	if o.Disks != "" && o.Disks != DisksLive && o.Disks != DisksNone {
@@ -182,8 +235,8 @@ func newPlanner(o *PlanOptions) (*planner, error) {
 }
 
 // userConfig is the config as the files stage gets it from the cache.
-func (p *planner) userConfig(ctx context.Context, raw []byte) (config.Config, error) {
-	doc, rep, err := document.Parse(raw)
+func (p *planner) userConfig(ctx context.Context, o PlanOptions) (config.Config, error) {
+	doc, rep, err := document.Parse(o.Raw)
 	logReport(p.Log, rep)
 	user := doc.Config
 	switch {
@@ -194,19 +247,19 @@ func (p *planner) userConfig(ctx context.Context, raw []byte) (config.Config, er
 		return user, fmt.Errorf("couldn't parse config: %w", err)
 	default:
 		p.state.AddFetched(stages.FetchedConfig{Kind: "user", Source: "plan"})
+		p.origins.add(o.Name, doc)
+		p.config = user
 	}
 	rd := newRenderer(p.run)
-	var mu sync.Mutex
-	rd.missing = func(where, shown string, err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		p.unknown = append(p.unknown, fmt.Sprintf("%s: the config at %s was not read, and what it adds or replaces is not in this plan: %v", where, shown, err))
+	rd.missing = func(what string) {
+		if !slices.Contains(p.unknown, what) {
+			p.unknown = append(p.unknown, what)
+		}
 	}
 	if user, err = rd.render(ctx, user); err != nil {
 		return user, err
 	}
-	slices.Sort(p.unknown) // configs of one level are fetched side by side
-	if p.fetcher, err = p.run.root.Using(ctx, p.Log, user.Ignition); err != nil {
+	if p.fetcher, err = rd.settings(ctx, user.Ignition); err != nil {
 		return user, err
 	}
 	if rep := config.ValidateMerged(user); rep.IsFatal() {

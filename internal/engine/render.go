@@ -33,8 +33,8 @@ type renderer struct {
 	fetcher *resource.Fetcher // default settings
 	record  func(stages.FetchedConfig)
 	origins *origins
-	missing func(where, shown string, err error) // nil: a config that cannot be fetched is an error; else it counts as empty
-	desk    *desk                                // of those who look at a config and do not boot with it; else nil
+	missing func(what string) // told what could not be fetched and is left out; nil: that is an error
+	desk    *desk             // of those who look at a config and do not boot with it; else nil
 }
 
 func newRenderer(r *run) *renderer {
@@ -77,6 +77,14 @@ func (rd *renderer) settings(ctx context.Context, ign config.Ignition) (*resourc
 	if rd.desk != nil {
 		return rd.desk.settings(ctx, rd, &ign)
 	}
+	f, err := rd.fetcher.Using(ctx, rd.log, ign)
+	if err == nil || rd.missing == nil || ctx.Err() != nil {
+		return f, err
+	}
+	if !rd.fetcher.IsOffline() { // else nothing needs the CA
+		rd.missing(fmt.Sprintf("$.ignition.security.tls.certificateAuthorities: a CA was not read, and what it vouches for cannot be fetched: %s", resource.Reason(err)))
+	}
+	ign.Security = config.Security{}
 	return rd.fetcher.Using(ctx, rd.log, ign)
 }
 
@@ -87,6 +95,22 @@ func (rd *renderer) note(ref config.Resource, v via, replaces bool) {
 	if rd.desk != nil {
 		rd.desk.took(sourceOf(ref), v, replaces)
 	}
+}
+
+// unreadError is of a config that is not here, as opposed to one that is wrong.
+type unreadError struct{ error }
+
+func (e *unreadError) Unwrap() error { return e.error }
+
+// leaveOut tells whether to go on without a config.
+func (rd *renderer) leaveOut(ctx context.Context, where string, ref config.Resource, err error) bool {
+	var unread *unreadError
+	if rd.missing == nil || ctx.Err() != nil || !errors.As(err, &unread) {
+		return false
+	}
+	rd.missing(fmt.Sprintf("%s: the config at %s was not read, and what it adds or replaces is not in this plan: %s",
+		where, config.RedactURL(sourceOf(ref)), resource.Reason(unread.error)))
+	return true
 }
 
 func (rd *renderer) render(ctx context.Context, c config.Config) (config.Config, error) {
@@ -116,7 +140,7 @@ func (rd *renderer) replace(ctx context.Context, ref config.Resource, at level) 
 	}
 	v := at.via.below(where, sourceOf(ref))
 	next, err := rd.fetch(ctx, rd.log, at.using, where, ref)
-	if err != nil && rd.desk.excuses(v, err) {
+	if err != nil && (rd.desk.excuses(v, err) || rd.leaveOut(ctx, where, ref, err)) {
 		return config.Empty(), nil
 	}
 	if err != nil {
@@ -142,7 +166,7 @@ func (rd *renderer) merge(ctx context.Context, c config.Config, refs []config.Re
 	for i, ref := range refs {
 		v := at.via.below(mergePath(i), sourceOf(ref))
 		child, err := ahead.wait(i, rd.log)
-		if err != nil && rd.desk.excuses(v, err) {
+		if err != nil && (rd.desk.excuses(v, err) || rd.leaveOut(ctx, mergePath(i), ref, err)) {
 			continue
 		}
 		if err != nil {
@@ -202,12 +226,10 @@ func (rd *renderer) fetch(ctx context.Context, log *oplog.Logger, f *resource.Fe
 		return fail(err)
 	}
 	raw, info, err := f.Bytes(ctx, log, req)
-	switch {
-	case err == nil:
-	case rd.missing != nil && ctx.Err() == nil:
-		rd.missing(where, shown, err)
-		return config.Empty(), nil
-	default:
+	if err != nil {
+		if rd.missing != nil && !errors.Is(err, resource.ErrVerify) && !errors.Is(err, resource.ErrScheme) {
+			err = &unreadError{err}
+		}
 		return fail(err)
 	}
 	if strings.HasPrefix(sourceOf(ref), "data:") {

@@ -18,11 +18,14 @@ const (
 )
 
 // Diff compares two texts in the unified format. A text that is not there is
-// nil. Equal texts, binary and very large ones give a word instead of lines.
+// nil. Equal texts give nothing, binary and very large ones their sizes.
 func Diff(name string, old, new []byte) string {
 	for _, t := range [][]byte{old, new} {
 		if len(t) > MaxDiff || !isText(t) {
-			return fmt.Sprintf("not shown line by line: %s, %d bytes; now %d bytes\n", kindOf(t), len(new), len(old))
+			if old == nil {
+				return NotShown(kindOf(t), -1, int64(len(new)))
+			}
+			return NotShown(kindOf(t), int64(len(old)), int64(len(new)))
 		}
 	}
 	from, to := "a"+name, "b"+name
@@ -37,6 +40,15 @@ func Diff(name string, old, new []byte) string {
 		return ""
 	}
 	return "--- " + from + "\n+++ " + to + "\n" + body
+}
+
+// NotShown stands for a difference that is not shown, and says why. A size of
+// less than 0 is that of no file.
+func NotShown(why string, before, after int64) string {
+	if before < 0 {
+		return fmt.Sprintf("content not shown: %s; %s\n", why, bytesText(after))
+	}
+	return fmt.Sprintf("content not shown: %s; %s become %s\n", why, bytesText(before), bytesText(after))
 }
 
 func kindOf(t []byte) string {

@@ -22,6 +22,7 @@ const (
 	hashVersion = "p1"
 	partDigits  = 32
 	sumDigits   = 6
+	rounds      = 1 << 16 // a part is public, and made of configs with secrets: guessing them is to take time
 	noPart      = "none"
 )
 
@@ -31,6 +32,9 @@ var ErrDiffers = errors.New("this is not what was planned")
 // digest gives the digits of a part.
 func digest(text string) string {
 	sum := sha256.Sum256([]byte(text))
+	for range rounds {
+		sum = sha256.Sum256(sum[:])
+	}
 	return hex.EncodeToString(sum[:partDigits/2])
 }
 
@@ -51,6 +55,9 @@ func (h Hash) String() string { return h.body() + "-" + digest(h.body())[:sumDig
 // ParseHash reads what String gives.
 func ParseHash(text string) (Hash, error) {
 	const howTo = "give the whole line that `ignition plan --hash` prints"
+	if text == "" {
+		return Hash{}, errors.New("the plan hash to expect is empty; " + howTo)
+	}
 	parts := strings.Split(text, "-")
 	if parts[0] != hashVersion {
 		return Hash{}, fmt.Errorf("plan hash %q does not begin with %q: it is of another version of this program, or no plan hash; %s", text, hashVersion+"-", howTo)
@@ -78,10 +85,12 @@ func ParseHash(text string) (Hash, error) {
 // ConfigDigest is the part of a merged config, in its cache form.
 func ConfigDigest(cache []byte) string { return digest(string(cache)) }
 
-// Digest is the part of some operations on a tree. The tree may stand somewhere
-// else, and what is kept does not count.
-func Digest(list []Operation) string {
+// Digest is the part of some operations on a tree, and of the sections of the
+// config, in its cache form, that they are made from. The tree may stand
+// somewhere else, and what is kept does not count.
+func Digest(sections []byte, list []Operation) string {
 	var b strings.Builder
+	fmt.Fprintf(&b, "%d %s\n", len(sections), sections)
 	for i := range list {
 		op := &list[i]
 		if op.Effect == Keep {
@@ -97,14 +106,14 @@ func Digest(list []Operation) string {
 }
 
 // Digest is the part of one stage.
-func (p *Plan) Digest(stage string) string {
+func (p *Plan) Digest(stage string, sections []byte) string {
 	var list []Operation
 	for _, op := range p.Operations {
 		if op.Stage == stage {
 			list = append(list, op)
 		}
 	}
-	return Digest(list)
+	return Digest(sections, list)
 }
 
 // Check compares a part with what is about to be done.

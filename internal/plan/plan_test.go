@@ -24,8 +24,8 @@ func TestDiff(t *testing.T) {
 		"no end":       {"a", "a\n", "--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+a\n"},
 		"two hunks":    {"x\n" + long + "y\n", "X\n" + long + "Y\n", "--- a/f\n+++ b/f\n@@ -1,4 +1,4 @@\n-x\n+X\n same\n same\n same\n@@ -9,4 +9,4 @@\n same\n same\n same\n-y\n+Y\n"},
 		"in the midst": {long + long, long + "new\n" + long, "--- a/f\n+++ b/f\n@@ -18,3 +18,4 @@\n same\n same\n same\n+new\n"},
-		"binary":       {"\x01\n", "a\n", "not shown line by line: binary, 2 bytes; now 2 bytes\n"},
-		"large":        {"a\n", strings.Repeat("x", MaxDiff+1), "not shown line by line: large, 262145 bytes; now 2 bytes\n"},
+		"binary":       {"\x01\n", "a\n", "content not shown: binary; 2 bytes become 2 bytes\n"},
+		"large":        {"a\n", strings.Repeat("x", MaxDiff+1), "content not shown: large; 2 bytes become 256.0 KiB\n"},
 	} {
 		text := func(s string) []byte {
 			if s == "\x00none" {
@@ -98,7 +98,7 @@ func TestDiffManyEdits(t *testing.T) {
 
 // TestHash: what is printed is read; what is not whole is told.
 func TestHash(t *testing.T) {
-	whole := Hash{Config: ConfigDigest([]byte("c")), Files: Digest(nil)}
+	whole := Hash{Config: ConfigDigest([]byte("c")), Files: Digest(nil, nil)}
 	text := whole.String()
 	if got, err := ParseHash(text); err != nil || got != whole {
 		t.Errorf("%+v, %v, want %+v", got, err, whole)
@@ -135,9 +135,9 @@ func TestDigest(t *testing.T) {
 		{Kind: "write-file", Path: "/etc/x", Config: "$.storage.files.0", Effect: Create, Desc: "writing file \"/a/etc/x\"", Fetches: &Download{URL: "u", Hash: "h"}},
 		{Kind: "write-file", Path: "/etc/y", Config: "$.storage.files.1", Effect: Keep},
 	}
-	base := Digest(list)
+	base := Digest(nil, list)
 	list[0].Desc = "writing file \"/b/etc/x\""
-	if Digest(list) != base || Digest(list[:1]) != base {
+	if Digest(nil, list) != base || Digest(nil, list[:1]) != base {
 		t.Error("the digest has what it should not")
 	}
 	for name, change := range map[string]func(*Operation){
@@ -150,11 +150,14 @@ func TestDigest(t *testing.T) {
 	} {
 		other := []Operation{list[0]}
 		change(&other[0])
-		if Digest(other) == base {
+		if Digest(nil, other) == base {
 			t.Errorf("the digest is the same with another %s", name)
 		}
 	}
-	if err := Check("files", base, Digest(nil)); !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), base) {
+	if Digest([]byte("{}"), list) == base {
+		t.Error("the digest is the same with another config")
+	}
+	if err := Check("files", base, Digest(nil, nil)); !errors.Is(err, ErrDiffers) || !strings.Contains(err.Error(), base) {
 		t.Errorf("%v", err)
 	}
 	if Check("files", "", base) != nil || Check("files", base, base) != nil {

@@ -5,8 +5,8 @@ package plan
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
-	"unicode"
 )
 
 // Style is how a plan is written for a person.
@@ -40,16 +40,16 @@ func (w *writer) line(color, format string, args ...any) {
 
 // visible replaces what would steer a terminal.
 func visible(s string) string {
-	if strings.IndexFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\t' || r == unicode.ReplacementChar }) < 0 {
-		return s
-	}
 	var b strings.Builder
 	for _, r := range s {
-		if unicode.IsControl(r) && r != '\t' {
+		switch {
+		case r == '\t' || strconv.IsPrint(r):
+			b.WriteRune(r)
+		case r < 0x100:
 			fmt.Fprintf(&b, "\\x%02x", r)
-			continue
+		default: // some turn the direction of writing
+			fmt.Fprintf(&b, "\\u%04x", r)
 		}
-		b.WriteRune(r)
 	}
 	return b.String()
 }
@@ -157,7 +157,7 @@ func (p *Plan) Summary() string {
 		}
 	}
 	text := fmt.Sprintf("%d to create, %d to change, %d to delete, %d as the config says", n[Create], n[Change], n[Delete], n[Keep])
-	if !p.Changes() {
+	if !p.Changes() && len(p.Unknown) == 0 {
 		text = fmt.Sprintf("nothing to do, %d as the config says", n[Keep])
 	}
 	if lost > 0 {

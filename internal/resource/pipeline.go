@@ -257,7 +257,7 @@ func (p *pipeline) finish(log Log) (Info, error) {
 	case p.gzip && !p.pulled:
 		return Info{}, decompressError(io.EOF) // not one byte came
 	}
-	info := Info{Bytes: p.out.n}
+	info := Info{Bytes: p.out.n, Raw: p.raw}
 	if p.hasher == nil {
 		return info, nil
 	}

@@ -54,6 +54,15 @@ type timeoutError struct{ last error }
 func (e *timeoutError) Error() string   { return ErrTimeout.Error() }
 func (e *timeoutError) Unwrap() []error { return []error{ErrTimeout, e.last} }
 
+// Reason is the text of an error, and of a time-out also what the last try met.
+func Reason(err error) string {
+	var e *timeoutError
+	if errors.As(err, &e) && e.last != nil {
+		return err.Error() + ": " + e.last.Error()
+	}
+	return err.Error()
+}
+
 // Log is what a fetch says; *oplog.Logger is one.
 type Log interface {
 	Debug(format string, args ...any)
@@ -109,6 +118,7 @@ func RequestFor(r config.Resource) (Request, error) {
 // Info is what is known after a fetch.
 type Info struct {
 	Bytes  int64  // after decompression
+	Raw    int64  // as they came
 	SHA512 []byte // always filled by Bytes
 }
 

@@ -42,6 +42,8 @@ type Env struct {
 
 	CommandLine func() (string, error) // of the kernel
 
+	Ahead bool   // a preview of all stages, where none has run
+	Plan  string // hash of the plan that the run is held to, or ""
 	// Agreed refuses what a stage is about to do if a plan was given and this is
 	// not in it. nil agrees.
 	Agreed func(stage string, ops []plan.Operation) error
@@ -130,28 +132,37 @@ func runMount(ctx context.Context, e *Env) (err error) {
 
 // runFiles runs the files stage and takes out of the state what is on disk now.
 func runFiles(ctx context.Context, e *Env) error {
-	if e.Agreed != nil {
-		offline := *e
-		offline.Fetcher = e.Fetcher.Offline()
-		ops, err := previewFiles(ctx, &offline)
-		if err == nil {
-			err = e.Agreed("files", ops)
-		}
-		if err != nil {
-			return err
-		}
-	}
 	root, err := sysroot.Open(e.Root)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
+	if err := agreeFiles(ctx, e, root); err != nil {
+		return err
+	}
 	err = files.Run(ctx, filesInput(e, root))
 	if err == nil {
 		// The key files are in the real root; /run must not keep them.
 		e.State.LUKSPersistKeyFiles, e.State.LUKSPersistVolumeKeyFiles = nil, nil
 	}
 	return err
+}
+
+// agreeFiles compares with the plan that the run is held to.
+func agreeFiles(ctx context.Context, e *Env, root *sysroot.Root) error {
+	if e.Agreed == nil {
+		return nil
+	}
+	if again, err := files.Resumes(filesInput(e, root)); again || err != nil {
+		return err
+	}
+	offline := *e
+	offline.Fetcher = e.Fetcher.Offline()
+	ops, err := previewFiles(ctx, &offline)
+	if err != nil {
+		return err
+	}
+	return e.Agreed("files", ops)
 }
 
 func filesInput(e *Env, root *sysroot.Root) files.Input {
@@ -170,6 +181,8 @@ func filesInput(e *Env, root *sysroot.Root) files.Input {
 		Cryptsetup:         distro.Cryptsetup,
 		InitrdAttach:       distro.InitrdAttach(),
 		Now:                time.Now,
+		Ahead:              e.Ahead,
+		Plan:               e.Plan,
 		NotatedDirs:        e.State.NotatedDirectories,
 		ProviderFiles:      e.State.ProviderOutputFiles,
 		LUKSKeyFiles:       e.State.LUKSPersistKeyFiles,

@@ -71,11 +71,15 @@ func (d *Dir) Lstat(name string) (st Stat, err error) {
 		st, err = statAt(d.fd, name)
 		return err
 	})
+	if d.root.watch != nil {
+		d.root.note(byName, d.below(name), identity(st, err, false))
+	}
 	return st, err
 }
 
 // Readlink gives the text of a link.
 func (d *Dir) Readlink(name string) (target string, err error) {
+	d.root.look(byName, d.below(name))
 	err = d.do("readlink", name, func() (err error) {
 		target, err = readlinkat(d.fd, name)
 		return err

@@ -37,6 +37,7 @@ func (r *Root) Lstat(p string) (st Stat, err error) {
 
 // Stat describes what p leads to, following the last component.
 func (r *Root) Stat(p string) (Stat, error) {
+	r.look(followed, p)
 	fd, err := r.openat2(p, unix.O_PATH, 0, 0)
 	if err != nil {
 		return Stat{}, r.fail("stat", p, err)
@@ -76,6 +77,7 @@ func (r *Root) ReadFile(p string) ([]byte, error) {
 
 // ReadDir lists a directory, following links, sorted by name.
 func (r *Root) ReadDir(p string) ([]fs.DirEntry, error) {
+	r.look(listed, p)
 	d, err := r.OpenDir(p)
 	if err != nil {
 		return nil, err
@@ -104,6 +106,11 @@ func (r *Root) ReadDir(p string) ([]fs.DirEntry, error) {
 // say O_NOFOLLOW. Pipes, sockets and devices are refused: opening them could
 // block for good. The umask applies to perm.
 func (r *Root) OpenFile(p string, flags int, perm uint32) (*os.File, error) {
+	if flags&unix.O_NOFOLLOW != 0 {
+		r.look(byName, p)
+	} else {
+		r.look(followed, p)
+	}
 	if flags&(unix.O_CREAT|unix.O_TMPFILE) == 0 {
 		perm = 0 // openat2 refuses a mode that has no use
 	}

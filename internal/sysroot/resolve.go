@@ -20,6 +20,11 @@ const maxLinks = 40
 // leave the tree. More than 40 links are an error (ELOOP). The result describes
 // the moment: later operations on it are confined all the same.
 func (r *Root) Resolve(p string) (string, error) {
+	r.look(resolved, p)
+	return r.resolve(p)
+}
+
+func (r *Root) resolve(p string) (string, error) {
 	parent, base := split(p)
 	if !hasDots(parent) {
 		ok, err := r.linkFree(parent)

@@ -22,8 +22,9 @@ import (
 // the tree; the last one only where a method says so. A Root may be used by
 // several goroutines at once.
 type Root struct {
-	fd   int // O_PATH
-	path string
+	fd    int // O_PATH
+	path  string
+	watch *watch // nil: nothing is remembered
 }
 
 // Stat describes a node.

@@ -50,6 +50,7 @@ func TestMain(m *testing.M) {
 type machine struct {
 	once bool // no second run of the files stage: the config empties a directory, or a server counts
 
+	free    bool   // the stages are not held to the plan: what comparing costs is counted
 	planned func() // called when the plan is made, before the stages run
 	t       *testing.T
 	dir     string
@@ -182,12 +183,16 @@ func (m *machine) stage(code int, platform, stage string, more ...string) result
 func (m *machine) provision(config string) result {
 	m.t.Helper()
 	m.write("config.ign", config)
-	planned := m.plan()
+	planned, hash := m.plan()
 	if m.planned != nil {
 		m.planned()
 	}
-	m.stage(0, "file", "fetch")
-	res := m.stage(0, "file", "files")
+	var held []string
+	if !m.free {
+		held = append(held, "--expect-plan="+hash)
+	}
+	m.stage(0, "file", "fetch", held...)
+	res := m.stage(0, "file", "files", held...)
 	if did := strings.Join(m.changes("run/ops.jsonl"), "\n"); did != planned {
 		m.t.Errorf("planned:\n%s\ndone:\n%s", planned, did)
 	}
@@ -198,9 +203,13 @@ func (m *machine) provision(config string) result {
 }
 
 // refuse runs fetch, which must pass, and files, which must fail, and returns the latter's result.
+// A plan may not know that before, but changes nothing.
 func (m *machine) refuse(config string) result {
 	m.t.Helper()
 	m.write("config.ign", config)
+	if foreseen, hash := m.plan(); hash == "" && !strings.Contains(foreseen, "there is no plan for this config") {
+		m.t.Errorf("no plan, and not why: %s", foreseen)
+	}
 	m.stage(0, "file", "fetch")
 	return m.stage(1, "file", "files")
 }

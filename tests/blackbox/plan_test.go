@@ -3,7 +3,11 @@
 package blackbox
 
 import (
+	"encoding/base64"
+	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"firstboot.dev/ignition/tests/filesystems"
 )
 
 const planConfig = `{"ignition":{"version":"3.4.0"},
@@ -35,7 +41,7 @@ func TestPlanText(t *testing.T) {
       +new
        same
   + writing file "ROOT/etc/secret"  ($.storage.files.1.contents)
-      not shown: only its owner may read /etc/secret
+      content not shown: mode 0600; 4 bytes
   + writing unit "a.service" at "ROOT/etc/systemd/system/a.service"  ($.systemd.units.0)
       --- /dev/null
       +++ b/etc/systemd/system/a.service
@@ -80,19 +86,21 @@ func TestExpectPlan(t *testing.T) {
 		"a word in a file":   {func(m *machine, h string) string { m.write("sysroot/etc/y", "old"); return h }, "", ""},
 		"cut short":          {func(_ *machine, h string) string { return h[:len(h)-20] }, "fetch", "is cut short"},
 		"mistyped":           {func(_ *machine, h string) string { return strings.Replace(h, "none", "nune", 1) }, "fetch", "is not 32 hexadecimal digits"},
+		"empty":              {func(_ *machine, _ string) string { return "" }, "fetch", "the plan hash to expect is empty"},
 		"of another version": {func(_ *machine, h string) string { return "p9" + h[2:] }, "fetch", "is of another version"},
 	} {
-		for _, argument := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/argument %t", name, argument), func(t *testing.T) {
+		for _, by := range []string{"--expect-plan", "ignition.plan", "flatcar.plan"} {
+			t.Run(name+"/"+by, func(t *testing.T) {
 				m := newMachine(t)
 				m.write("config.ign", planConfig)
 				m.write("sysroot/etc/x", "old\n")
 				want := row.change(m, m.hash())
 				var flags []string
-				if argument {
-					m.write("cmdline", "root=/dev/vda9 ignition.plan="+want+"\n")
+				if strings.HasPrefix(by, "--") {
+					flags = []string{by + "=" + want}
+					m.write("cmdline", "root=/dev/vda9 ignition.plan=the-flag-wins\n")
 				} else {
-					flags = []string{"--expect-plan=" + want}
+					m.write("cmdline", "root=/dev/vda9 "+by+"="+want+"\n")
 				}
 				before := m.listing()
 				for _, stage := range []string{"fetch", "files"} {
@@ -105,6 +113,8 @@ func TestExpectPlan(t *testing.T) {
 						continue
 					}
 					wantText(t, res.stdout, row.says)
+					wantText(t, m.read("run/failure.json"), row.says)
+					wantText(t, m.read("run/ops.jsonl"), row.says)
 					if after := m.listing(); after != before {
 						t.Errorf("refused, and changed\n%s", difference(before, after))
 					}
@@ -182,8 +192,13 @@ func TestPlanRoot(t *testing.T) {
 // The server changes it, when the plan has looked at the tree and fetches.
 func TestPlanRootChanges(t *testing.T) {
 	for name, change := range map[string]func(m *machine){
-		"/etc/x":                    func(m *machine) { m.write("sysroot/etc/x", "other") },
-		"/etc/passwd":               func(m *machine) { m.write("sysroot/etc/passwd", "") },
+		"/etc/x":      func(m *machine) { m.write("sysroot/etc/x", "other") },
+		"/etc/passwd": func(m *machine) { m.write("sysroot/etc/passwd", "") },
+		"/l/g": func(m *machine) {
+			m.must(os.Remove(m.path("sysroot/l")))
+			m.must(os.Symlink("/home", m.path("sysroot/l")))
+		},
+		"":                          func(m *machine) { m.write("sysroot/etc/unrelated", "x") },
 		" is another directory now": func(m *machine) { m.must(os.Rename(m.root, m.root+".old")); m.must(os.Mkdir(m.root, 0o755)) },
 	} {
 		m := newMachine(t)
@@ -191,9 +206,16 @@ func TestPlanRootChanges(t *testing.T) {
 			change(m)
 			fmt.Fprint(w, "text")
 		}))
-		m.write("config.ign", storage("3.4.0", `"files":[{"path":"/etc/x","contents":{"source":"data:,a"}},{"path":"/etc/f","contents":{"source":"`+server.URL+`"}}]`))
+		m.must(os.Symlink("/etc", m.path("sysroot/l")))
+		m.write("config.ign", storage("3.4.0", `"files":[{"path":"/etc/x","contents":{"source":"data:,a"}},{"path":"/l/g","user":{"name":"core"}},{"path":"/etc/f","contents":{"source":"`+server.URL+`"}}]`))
 		res := m.run("plan", "--online", "--root="+m.root, m.path("config.ign"))
 		server.Close()
+		if name == "" {
+			if res.code != 2 {
+				t.Errorf("what was not looked at changes: exit %d\n%s", res.code, res.stderr)
+			}
+			continue
+		}
 		wantText(t, res.stderr, "the root changed while the plan was made")
 		wantText(t, res.stderr, m.root+name)
 		if res.code != 1 || res.stdout != "" {
@@ -204,7 +226,9 @@ func TestPlanRootChanges(t *testing.T) {
 
 // TestPlanReadOnly: on a read-only mount, where nothing could be opened for writing.
 func TestPlanReadOnly(t *testing.T) {
-	needRoot(t)
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it mounts")
+	}
 	m := newMachine(t)
 	m.write("config.ign", planConfig)
 	runtime.LockOSThread() // and never unlocked: the thread ends with its mounts
@@ -213,10 +237,195 @@ func TestPlanReadOnly(t *testing.T) {
 	m.must(syscall.Mount(m.dir, m.dir, "", syscall.MS_BIND, ""))
 	m.must(syscall.Mount("", m.dir, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
 	defer func() { _ = syscall.Unmount(m.dir, syscall.MNT_DETACH) }()
-	if err := os.WriteFile(filepath.Join(m.root, "probe"), nil, 0o600); err == nil {
-		t.Fatal("the mount is not read-only")
+	// In this namespace of mounts alone.
+	m.must(syscall.Mount("", "/", "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	defer func() { _ = syscall.Mount("", "/", "", syscall.MS_BIND|syscall.MS_REMOUNT, "") }() // the test's directory is removed
+	const toWrite = 2
+	for _, root := range []string{m.root, "/"} {
+		if err := syscall.Access(filepath.Join(root, "etc"), toWrite); err != syscall.EROFS {
+			t.Fatalf("%s is not read-only: %v", root, err)
+		}
+		for _, kind := range []string{"--format=text", "--format=json", "--hash"} {
+			if res := m.run("plan", kind, "--root="+root, m.path("config.ign")); res.code != 2 || res.stdout == "" {
+				t.Errorf("%s: exit %d\n%s%s", root, res.code, res.stdout, res.stderr)
+			}
+		}
 	}
-	if res := m.run("plan", "--root="+m.root, m.path("config.ign")); res.code != 2 {
-		t.Errorf("exit %d\n%s%s", res.code, res.stdout, res.stderr)
+}
+
+// TestPlanReferenceNeedsSibling: a config that can be fetched only with what one before it brings
+// is in the plan, as it is in a boot.
+func TestPlanReferenceNeedsSibling(t *testing.T) {
+	first := make(chan struct{})
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, storage("3.4.0", `"directories":[{"path":"/second"}]`))
+	}))
+	defer server.Close()
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // the first try does not trust it
+	authority := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		<-first
+		fmt.Fprintf(w, `{"ignition":{"version":"3.4.0","security":{"tls":{"certificateAuthorities":[{"source":"data:;base64,%s"}]}}}}`,
+			base64.StdEncoding.EncodeToString([]byte(authority)))
+	}))
+	defer plain.Close()
+	m := newMachine(t)
+	m.write("config.ign", refer("merge", plain.URL, server.URL))
+	time.AfterFunc(500*time.Millisecond, func() { close(first) }) // when the other has failed for want of the CA
+	res := m.run("plan", "--online", "--root="+m.root, m.path("config.ign"))
+	wantText(t, res.stdout, m.root+`/second"`)
+	wantNoText(t, res.stdout, "not known")
+	if res.code != 2 {
+		t.Errorf("exit %d\n%s", res.code, res.stderr)
+	}
+}
+
+// TestPlanShows has what a plan shows of files, and what it does not.
+func TestPlanShows(t *testing.T) {
+	key := "-----BEGIN%20OPENSSH%20PRIVATE%20KEY-----%0Ahush"
+	large := strings.Repeat("x", 300<<10)
+	file := func(path, contents, more string) string {
+		return fmt.Sprintf(`{"path":%q,"overwrite":true,"contents":{"source":"data:,%s"}%s}`, path, contents, more)
+	}
+	unit := func(text string) string { return fmt.Sprintf(`{"name":"u.service","contents":%q}`, text) }
+	for name, row := range map[string]struct {
+		files, dirs, units, users string
+		mode                      os.FileMode // of what is there, with the word "before" in it
+		at                        string      // and where
+		want                      string      // a line
+		hides                     []string
+	}{
+		"text":            {files: file("/a/f", "after%0A", ""), at: "a/f", mode: 0o644, want: "      -before"},
+		"a new mode":      {files: file("/a/f", "hush", `,"mode":416`), at: "a/f", mode: 0o644, want: "      content not shown: mode 0640; 6 bytes become 4 bytes", hides: []string{"before", "hush"}},
+		"the old mode":    {files: file("/a/f", "after", `,"mode":420`), at: "a/f", mode: 0o600, want: "      content not shown: mode 0600; 6 bytes become 5 bytes", hides: []string{"before"}},
+		"a directory":     {files: file("/root/.ssh/f", "hush", ""), at: "root/x", mode: 0o644, want: "      content not shown: /root has mode 0700; 4 bytes", hides: []string{"hush"}},
+		"a new directory": {files: file("/srv/a/f", "hush", ""), dirs: `{"path":"/srv","mode":488}`, want: "      content not shown: /srv has mode 0750; 4 bytes", hides: []string{"hush"}},
+		"a new home":      {files: file("/home/u/f", "hush", ""), users: `{"name":"u"}`, want: "      content not shown: /home/u has mode 0700; 4 bytes", hides: []string{"hush"}},
+		"a private key":   {files: file("/a/f", key, ""), want: "      content not shown: it holds a secret; 40 bytes", hides: []string{"hush", "OPENSSH"}},
+		"a hash":          {files: file("/a/f", "u:$6$hush", ""), want: "      content not shown: it holds a secret; 9 bytes", hides: []string{"hush"}},
+		"shadow":          {files: file("/etc/shadow", "u:hush", `,"mode":420`), want: "      content not shown: passwords; 52 bytes become 6 bytes", hides: []string{"hush"}},
+		"shadow's copy":   {files: file("/etc/shadow-", "u:hush", `,"mode":420`), want: "      content not shown: passwords; 6 bytes", hides: []string{"hush"}},
+		"a unit":          {units: unit("[Service]\nExecStart=/x\n"), at: "etc/systemd/system/u.service", mode: 0o600, want: "      content not shown: mode 0600; 6 bytes become 23 bytes", hides: []string{"before", "ExecStart"}},
+		"a masked unit":   {units: `{"name":"u.service","mask":true}`, at: "etc/systemd/system/u.service", mode: 0o644, want: "      irreversible: the file that is there"},
+		"binary":          {files: file("/a/f", "%00%01", ""), at: "a/f", mode: 0o644, want: "      content not shown: binary; 6 bytes become 2 bytes"},
+		"binary is lost":  {files: file("/a/f", "%00%01", ""), at: "a/f", mode: 0o644, want: "      irreversible: what the file has now"},
+		"large":           {files: file("/a/f", large, ""), at: "a/f", mode: 0o644, want: "      content not shown: large; 6 bytes become 300.0 KiB"},
+		"terminal":        {files: file("/a/\u202ef", "a%E2%80%AEb%0Dc%0A", ""), want: `      +a\u202eb\x0dc`, hides: []string{"\u202e", "\r"}},
+		"appended to":     {files: `{"path":"/a/f","append":[{"source":"data:,one%0A"},{"source":"data:,two%0A"}]}`, at: "a/f", mode: 0o644, want: "      +two"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			m.must(os.Mkdir(filepath.Join(m.root, "root"), 0o700))
+			if row.at != "" {
+				m.write("sysroot/"+row.at, "before")
+				m.must(os.Chmod(filepath.Join(m.root, row.at), row.mode))
+			}
+			m.write("config.ign", fmt.Sprintf(`{"ignition":{"version":"3.4.0"},"storage":{"directories":[%s],"files":[%s]},"systemd":{"units":[%s]},"passwd":{"users":[%s]}}`,
+				row.dirs, row.files, row.units, row.users))
+			for _, format := range []string{"text", "json"} {
+				res := m.run("plan", "--format="+format, "--root="+m.root, m.path("config.ign"))
+				if res.code != 2 {
+					t.Fatalf("exit %d\n%s", res.code, res.stderr)
+				}
+				if format == "text" && !strings.Contains("\n"+res.stdout, "\n"+row.want) {
+					t.Errorf("no line %q in\n%s", row.want, res.stdout)
+				}
+				for _, h := range row.hides {
+					if format == "text" || h != "\u202e" {
+						wantNoText(t, res.stdout+res.stderr, h)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestPlanWillFail: what a boot fails at although all is there has no plan.
+func TestPlanWillFail(t *testing.T) {
+	m := newMachine(t)
+	for contents, says := range map[string]string{
+		`"source":"data:,b","verification":{"hash":"sha256-` + strings.Repeat("0", 64) + `"}`: "hash verification failed",
+		`"compression":"gzip","source":"data:;base64,H4sIAAAAAAAA"`:                           "unexpected EOF",
+	} {
+		m.write("config.ign", storage("3.4.0", `"files":[{"path":"/f","contents":{`+contents+`}}]`))
+		res := m.run("plan", "--root="+m.root, m.path("config.ign"))
+		wantText(t, res.stderr, "$.storage.files.0.contents ("+m.path("config.ign")+" line 1 column ")
+		wantText(t, res.stderr, says)
+		if res.code != 1 || res.stdout != "" {
+			t.Errorf("exit %d %q", res.code, res.stdout)
+		}
+	}
+}
+
+// TestExpectPlanGoesOn: a run that did not come to its end is finished by a later one with the same
+// plan, although what it has done is not in that any more; with another plan it is not.
+func TestExpectPlanGoesOn(t *testing.T) {
+	var ready atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !ready.Load() {
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	m := newMachine(t)
+	m.write("config.ign", storage("3.4.0", `"files":[{"path":"/etc/a","contents":{"source":"data:,a"}},{"path":"/etc/b","contents":{"source":"`+server.URL+`"}}]`))
+	hash := m.hash()
+	m.stage(0, "file", "fetch", "--expect-plan="+hash)
+	m.stage(1, "file", "files", "--expect-plan="+hash)
+	if !m.exists("sysroot/etc/a") {
+		t.Fatal("the first run has done nothing")
+	}
+	ready.Store(true)
+	m.write("link.ign", storage("3.4.0", `"links":[{"path":"/etc/l","target":"x"}]`))
+	another := strings.TrimSpace(m.run("plan", "--hash", "--root="+m.root, m.path("link.ign")).stdout)
+	before := m.listing()
+	m.stage(1, "file", "files", "--expect-plan="+another)
+	if after := m.listing(); after != before {
+		t.Errorf("refused, and changed\n%s", difference(before, after))
+	}
+	m.stage(0, "file", "files", "--expect-plan="+hash)
+	m.wantFile("etc/a", "a")
+	m.wantNoLeftovers()
+}
+
+// TestExpectPlanBase: a base config that comes between the stages is noticed where its contents count.
+func TestExpectPlanBase(t *testing.T) {
+	m := newMachine(t)
+	base := func(text string) {
+		m.write("vendor/base.d/a.ign", storage("3.4.0", `"files":[{"path":"/etc/a","contents":{"source":"data:,`+text+`"}}]`))
+	}
+	base("one")
+	m.write("config.ign", planConfig)
+	hash := m.hash()
+	m.stage(0, "file", "fetch", "--expect-plan="+hash)
+	base("two")
+	before := m.listing()
+	res := m.stage(1, "file", "files", "--expect-plan="+hash)
+	wantText(t, res.stdout, "the files part of the plan's hash is")
+	if after := m.listing(); after != before {
+		t.Errorf("refused, and changed\n%s", difference(before, after))
+	}
+	base("one")
+	m.stage(0, "file", "files", "--expect-plan="+hash)
+}
+
+// TestExpectPlanMounts: a plan that is made before the filesystems are mounted knows what the tree will have then.
+func TestExpectPlanMounts(t *testing.T) {
+	dir := filesystems.Private(t)
+	data, other := filesystems.Device(t, dir, "ext4"), filesystems.Device(t, dir, "ext4")
+	m := newMachine(t)
+	m.write("sysroot/srv/deep/old", "below the mount point")
+	m.write("config.ign", fmt.Sprintf(`{"ignition":{"version":"3.4.0"},"storage":{
+		"filesystems":[{"device":%q,"format":"ext4","path":"/var/data"},{"device":%q,"format":"ext4","path":"/srv","wipeFilesystem":true}],
+		"directories":[{"path":"/var"},{"path":"/var/data"},{"path":"/var/data/sub","mode":448},{"path":"/srv","mode":493},{"path":"/srv/deep"}],
+		"files":[{"path":"/srv/deep/old","contents":{"source":"data:,new"}}]}}`, data, other))
+	hash := m.hash()
+	res := m.run("plan", "--all", "--root="+m.root, m.path("config.ign"))
+	for _, want := range []string{`= making directory "ROOT/var" `, `= making directory "ROOT/var/data" `, `+ making directory "ROOT/var/data/sub" `,
+		`= making directory "ROOT/srv" `, `+ making directory "ROOT/srv/deep" `, `+ writing file "ROOT/srv/deep/old" `} {
+		wantText(t, strings.ReplaceAll(res.stdout, m.root, "ROOT"), want)
+	}
+	for _, stage := range []string{"fetch", "mount", "files", "umount"} {
+		m.stage(0, "file", stage, "--expect-plan="+hash)
 	}
 }

@@ -49,6 +49,8 @@ type Input struct {
 	Cryptsetup     string
 	InitrdAttach   bool // crypttab lines get x-initrd.attach
 	Now            func() time.Time
+	Ahead          bool   // a preview: the stages before this one have not run either
+	Plan           string // hash of the plan that the run is held to, or ""
 
 	NotatedDirs        []string          // made by the mount stage
 	ProviderFiles      []config.File     // handed over by the platform's provider

@@ -24,6 +24,7 @@ const markPath = "/etc/.ignition-incomplete.json"
 // mark is what was there before the stage began.
 type mark struct {
 	Config string              `json:"config"` // digest of the config
+	Plan   string              `json:"plan,omitempty"`
 	Nodes  map[string]nodeMark `json:"nodes"`  // by resolved path: what was there
 	Temps  []string            `json:"temps"`  // names that downloads may have left
 	Result string              `json:"result"` // digest of the result file, "" for none
@@ -63,6 +64,17 @@ func (s *stage) begin() error {
 	return s.setMark(digest)
 }
 
+// Resumes tells whether a run that was cut has begun with the same config and
+// plan: what that run has done is no reason to refuse the rest.
+func Resumes(in Input) (bool, error) {
+	digest, err := configDigest(in.Config)
+	if err != nil {
+		return false, err
+	}
+	old, err := (&stage{Input: in}).readMark()
+	return old != nil && in.Plan != "" && old.Plan == in.Plan && old.Config == digest, err
+}
+
 func configDigest(c *config.Config) (string, error) {
 	sum := sha256.New()
 	if err := config.EncodeCache(sum, *c); err != nil {
@@ -98,7 +110,7 @@ func (s *stage) setMark(digest string) error {
 	if s.idle() {
 		return nil
 	}
-	m := &mark{Config: digest, Nodes: map[string]nodeMark{}}
+	m := &mark{Config: digest, Plan: s.Plan, Nodes: map[string]nodeMark{}}
 	for _, n := range s.plan.nodes {
 		m.Nodes[n.path] = nodeMark{Present: n.present, Size: n.stat.Size}
 	}

@@ -24,14 +24,23 @@ import (
 type preview struct {
 	*stage
 	list []plan.Operation
-	seen map[string]sysroot.Stat // what was where it was looked at first; zero: nothing
-	gone []string                // what an operation so far has removed with all beneath
-	made map[string]fs.FileMode  // types of what one has made
+	gone []string               // what an operation so far has removed with all beneath
+	made map[string]fs.FileMode // types of what one has made
+	shut map[string]fs.FileMode // modes of directories that it makes and others may not enter
 }
 
 // Preview tells what Run would do to the tree, in the order of the record. It
 // opens nothing for writing. An error is one that Run would end with.
 func Preview(ctx context.Context, in Input) ([]plan.Operation, error) {
+	in.Root.Watch()
+	list, err := makePreview(ctx, in)
+	if at := in.Root.Changed(); at != "" {
+		return nil, fmt.Errorf("%w: %s", plan.ErrChanged, in.Root.Display(at))
+	}
+	return list, err
+}
+
+func makePreview(ctx context.Context, in Input) ([]plan.Operation, error) {
 	s := &stage{Input: in, ctx: ctx, names: users.NewDB(in.Root), touched: map[uint64]string{}, dirs: map[string]*openDir{}, mark: &mark{}}
 	if err := s.checkAccounts(); err != nil {
 		return nil, fmt.Errorf("failed to create users/groups: %w", err)
@@ -43,18 +52,13 @@ func Preview(ctx context.Context, in Input) ([]plan.Operation, error) {
 	if err := s.findFinished(); err != nil {
 		return nil, hint(err)
 	}
-	p := &preview{stage: s, made: map[string]fs.FileMode{}, seen: map[string]sysroot.Stat{}}
-	for _, n := range s.plan.nodes {
-		p.seen[n.path] = n.stat
-	}
-	for _, file := range []string{"/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", presetPath, crypttabPath} {
-		p.look(file)
-	}
+	p := &preview{stage: s, made: map[string]fs.FileMode{}, shut: map[string]fs.FileMode{}}
 	for _, part := range []struct {
 		wrap string
 		live bool
 		run  func() error
 	}{
+		{"", false, p.mounts},
 		{accountsFailed, false, p.accounts},
 		{"failed to create files: ", true, p.nodes},
 		{"failed to create units: ", true, p.units},
@@ -67,26 +71,7 @@ func Preview(ctx context.Context, in Input) ([]plan.Operation, error) {
 			return p.list, fmt.Errorf("%s%w", part.wrap, hint(err))
 		}
 	}
-	return p.list, p.unchanged()
-}
-
-// look notes what is at a path.
-func (p *preview) look(at string) (sysroot.Stat, error) {
-	st, err := p.Root.Lstat(at)
-	if _, ok := p.seen[at]; !ok {
-		p.seen[at] = st
-	}
-	return st, err
-}
-
-// unchanged makes sure that what was looked at is still the same.
-func (p *preview) unchanged() error {
-	for at, before := range p.seen {
-		if now, _ := p.Root.Lstat(at); now != before {
-			return fmt.Errorf("%w: %s", plan.ErrChanged, p.Root.Display(at))
-		}
-	}
-	return nil
+	return p.list, nil
 }
 
 func (p *preview) add(op plan.Operation) { p.list = append(p.list, op) }
@@ -124,7 +109,7 @@ func (p *preview) addHome(home, skeleton string) {
 	if _, err := p.Root.Lstat(home); err == nil {
 		return
 	}
-	p.made[home] = fs.ModeDir
+	p.made[home], p.shut[home] = fs.ModeDir, 0o700
 	entries, err := p.Root.ReadDir(skeleton)
 	if err != nil {
 		return
@@ -141,7 +126,45 @@ func (p *preview) now(n *node) {
 	}
 	if mode, ok := p.made[n.path]; ok {
 		n.present, n.kept = true, false
-		n.stat.Mode = mode
+		n.stat = sysroot.Stat{Mode: mode}
+	}
+}
+
+// mounts notes what the tree will have when the stages before have run: mount
+// points, and below them nothing where the filesystem is made anew.
+func (p *preview) mounts() error {
+	if !p.Ahead {
+		return nil
+	}
+	for i := range p.Config.Storage.Filesystems {
+		f := &p.Config.Storage.Filesystems[i]
+		at, err := p.Root.Resolve(deref(f.Path))
+		if deref(f.Path) == "" || at == "/" || err != nil {
+			continue // the mount stage says why
+		}
+		_, missing := p.Root.Lstat(at)
+		wiped := f.WipeFilesystem != nil && *f.WipeFilesystem
+		if wiped {
+			p.gone = append(p.gone, at)
+		}
+		if missing != nil || wiped {
+			p.made[at] = fs.ModeDir | directoryMode
+			p.parents(at)
+		}
+	}
+	return nil
+}
+
+// parents notes the directories that are made for a path.
+func (p *preview) parents(at string) {
+	for dir := path.Dir(at); dir != "/"; dir = path.Dir(dir) {
+		if _, ok := p.made[dir]; ok {
+			break
+		}
+		if _, err := p.Root.Lstat(dir); err == nil {
+			break
+		}
+		p.made[dir] = fs.ModeDir | directoryMode
 	}
 }
 
@@ -162,15 +185,7 @@ func (p *preview) nodes() error {
 		if !n.present || n.overwrite() {
 			p.made[n.path] = kind
 		}
-		for dir := path.Dir(n.path); dir != "/"; dir = path.Dir(dir) {
-			if _, ok := p.made[dir]; ok {
-				break
-			}
-			if _, err := p.Root.Lstat(dir); err == nil {
-				break
-			}
-			p.made[dir] = fs.ModeDir
-		}
+		p.parents(n.path)
 	}
 	return nil
 }
@@ -218,6 +233,9 @@ func (p *preview) node(n *node) error {
 func (p *preview) directory(n *node, effect plan.Effect) error {
 	if err := p.blocked(n); err != nil {
 		return err
+	}
+	if n.dir.Mode != nil && *n.dir.Mode&1 == 0 {
+		p.shut[n.path] = toFileMode(*n.dir.Mode)
 	}
 	op := plan.Of(p.directoryOp(n), effect)
 	op.Loses = p.loses(n)
@@ -290,9 +308,18 @@ func (p *preview) file(n *node, effect plan.Effect) error {
 		op.Fetches = download(f)
 		ops = append(ops, op)
 	}
-	same := p.contents(n, n.fetches, ops, false)
-	ops[0].Loses = p.loses(n)
-	if n.present && p.mayBeSame(n) && ops[0].Depends == "" {
+	same, err := p.contents(n, ops, false)
+	if err != nil {
+		return err
+	}
+	if lost := p.loses(n); lost != "" {
+		ops[0].Loses = lost
+	}
+	open := false
+	for i := range ops {
+		open = open || ops[i].Depends != ""
+	}
+	if n.present && p.mayBeSame(n) && !open {
 		var err error
 		if same {
 			same, err = p.sameOwner(n)
@@ -320,9 +347,9 @@ func (p *preview) appends(n *node) error {
 			ops[i] = plan.Of(p.appendOp(n, f), plan.Change)
 			ops[i].Fetches = download(f)
 		}
-		p.contents(n, n.fetches, ops, true)
+		_, err := p.contents(n, ops, true)
 		p.list = append(p.list, ops...)
-		return nil
+		return err
 	}
 	same, err := p.samePermissions(n, n.file.Mode)
 	effect := plan.Change

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"strings"
 	"syscall"
 
@@ -43,26 +44,28 @@ func (t *text) Write(b []byte) (int, error) {
 func (t *text) Reset() error { *t = text{file: t.file, from: t.from}; return nil }
 
 // get fetches what an operation writes, where a plan may: nothing is kept of
-// what is large.
-func (p *preview) get(f *fetch, op *plan.Operation, t *text) bool {
-	_, err := p.Fetcher.To(p.ctx, p.quiet(), f.request, t)
+// what is large. Without an error and false the rest is the server's to say.
+func (p *preview) get(f *fetch, op *plan.Operation, t *text) (bool, error) {
+	info, err := p.Fetcher.To(p.ctx, p.quiet(), f.request, t)
 	switch {
 	case err == nil:
 		if op.Fetches != nil {
-			op.Fetches.Size = t.n
+			op.Fetches.Size = info.Raw
 		}
-		return true
+		return true, nil
 	case errors.Is(err, resource.ErrNeedNet):
 		op.Depends = "what the server sends, which a plan fetches with --online"
+	case op.Fetches == nil || errors.Is(err, resource.ErrVerify):
+		return false, entryError(f.entry, err) // a boot would not get further either
 	default:
-		op.Depends = fmt.Sprintf("what the server sends, which could not be fetched: %v", err)
+		op.Depends = "what the server sends, which could not be fetched: " + resource.Reason(err)
 	}
-	return false
+	return false, nil
 }
 
 // contents looks at what the operations of one file write, and shows the
 // difference. It tells whether that is what the file has already.
-func (p *preview) contents(n *node, fetches []*fetch, ops []plan.Operation, appends bool) (same bool) {
+func (p *preview) contents(n *node, ops []plan.Operation, appends bool) (same bool, err error) {
 	mode := fs.FileMode(fileMode)
 	switch {
 	case n.file.Mode != nil:
@@ -73,32 +76,87 @@ func (p *preview) contents(n *node, fetches []*fetch, ops []plan.Operation, appe
 	var old []byte
 	now := []byte{}
 	var file *os.File
+	before := int64(-1)
 	if n.present && n.stat.Mode.IsRegular() {
-		old = p.oldText(n.path)
+		old, before = p.oldText(n.path), n.stat.Size
 		if f, err := p.Root.OpenFile(n.path, os.O_RDONLY|syscall.O_NOFOLLOW, 0); err == nil {
 			defer f.Close()
 			file = f
 		}
 	}
+	size := int64(0)
 	if appends {
-		now = append(now, old...)
+		now, size = append(now, old...), before
 	}
-	whole, differs, size := true, file == nil, int64(0)
-	for i, f := range fetches {
+	whole, differs := true, file == nil
+	for i, f := range n.fetches {
 		t := &text{file: file, from: size}
-		whole = p.get(f, &ops[min(i, len(ops)-1)], t) && whole
-		now = append(now, t.kept...)
-		size += t.n
-		differs = differs || t.differs
+		got, err := p.get(f, &ops[len(ops)-len(n.fetches)+i], t)
+		if err != nil {
+			return false, err
+		}
+		if size += t.n; len(now) <= plan.MaxDiff {
+			now = append(now, t.kept...)
+		}
+		whole, differs = whole && got, differs || t.differs
+	}
+	alike := whole && !differs && size == before
+	if whole {
+		modes := mode
+		if old != nil {
+			modes &= n.stat.Mode
+		}
+		ops[0].Diff = p.difference(n.path, modes, old, now)
+		if size > plan.MaxDiff || before > plan.MaxDiff {
+			ops[0].Diff = plan.NotShown("large", before, size)
+		}
+		if alike {
+			ops[0].Diff = ""
+		}
+	}
+	if before > 0 && !appends && !alike && !strings.HasPrefix(ops[0].Diff, "---") {
+		ops[0].Loses = "what the file has now"
+	}
+	return alike && mode == n.stat.Mode, nil
+}
+
+// secrets are in texts that are nobody else's business whatever their mode:
+// private keys and password hashes.
+var secrets = []string{"PRIVATE KEY-----", "$6$", "$5$", "$y$", "$gy$", "$7$", "$2a$", "$2b$", "$2y$", "$argon2"}
+
+// difference shows what a file will have beside what it has, unless that is not
+// for everyone. Of two modes only what both allow counts.
+func (p *preview) difference(at string, mode fs.FileMode, old, now []byte) string {
+	why := ""
+	if mode&0o004 == 0 {
+		why = fmt.Sprintf("mode %04o", mode.Perm())
+	}
+	for dir := path.Dir(at); why == "" && dir != "/"; dir = path.Dir(dir) {
+		mode, ok := p.shut[dir]
+		if st, err := p.Root.Stat(dir); !ok && err == nil {
+			mode, ok = st.Mode, st.Mode&0o001 == 0
+		}
+		if ok {
+			why = fmt.Sprintf("%s has mode %04o", dir, mode.Perm())
+		}
+	}
+	for _, name := range []string{"/etc/shadow", "/etc/gshadow", "/etc/security/opasswd"} {
+		if strings.TrimSuffix(at, "-") == name {
+			why = "passwords"
+		}
+	}
+	for _, s := range secrets {
+		if strings.Contains(string(old), s) || strings.Contains(string(now), s) {
+			why = "it holds a secret"
+		}
 	}
 	switch {
-	case !whole:
-	case private(n.path, mode) || old != nil && private(n.path, n.stat.Mode):
-		ops[0].Diff = fmt.Sprintf("not shown: only its owner may read %s\n", n.path)
-	default:
-		ops[0].Diff = plan.Diff(n.path, old, now)
+	case why == "":
+		return plan.Diff(at, old, now)
+	case old == nil:
+		return plan.NotShown(why, -1, int64(len(now)))
 	}
-	return whole && !differs && size == n.stat.Size && mode == n.stat.Mode
+	return plan.NotShown(why, int64(len(old)), int64(len(now)))
 }
 
 // oldText is the text of a file as far as it is compared; it is never nil.
@@ -112,9 +170,4 @@ func (p *preview) oldText(at string) []byte {
 	buf := make([]byte, plan.MaxDiff+1)
 	n, _ := f.ReadAt(buf, 0)
 	return append(old, buf[:n]...)
-}
-
-// private tells whether the text of a file is no one else's business.
-func private(at string, mode fs.FileMode) bool {
-	return mode&0o004 == 0 || strings.HasPrefix(at, "/etc/shadow") || strings.HasPrefix(at, "/etc/gshadow")
 }

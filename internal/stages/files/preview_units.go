@@ -4,6 +4,7 @@ package files
 
 import (
 	"fmt"
+	"io/fs"
 	"path"
 	"sort"
 	"strings"
@@ -73,13 +74,14 @@ func (p *preview) unitFile(what, file, contents, entry string) error {
 	}
 	effect := plan.Create
 	var old []byte
-	if st, err := p.look(file); err == nil {
+	mode := fs.FileMode(fileMode)
+	if st, err := p.Root.Lstat(file); err == nil {
 		effect = plan.Change
 		if st.Mode.IsDir() {
 			return fmt.Errorf("%s: is a directory", p.Root.Display(file))
 		}
 		if st.Mode.IsRegular() {
-			old = p.oldText(file)
+			old, mode = p.oldText(file), st.Mode
 		}
 	}
 	if p.samePlain(file, []byte(contents), fileMode) {
@@ -88,7 +90,7 @@ func (p *preview) unitFile(what, file, contents, entry string) error {
 	p.made[file] = 0
 	op := plan.Of(p.unitOp(what, file, entry), effect)
 	if effect != plan.Keep {
-		op.Diff = plan.Diff(file, old, []byte(contents))
+		op.Diff = p.difference(file, mode, old, []byte(contents))
 	}
 	p.add(op)
 	return nil
@@ -113,14 +115,18 @@ func (p *preview) maskUnit(u *config.Unit, entry string) error {
 		return nil
 	}
 	effect := plan.Create
-	_, statErr := p.look(file)
+	st, statErr := p.Root.Lstat(file)
 	switch {
 	case masked && p.finished:
 		effect = plan.Keep
 	case statErr == nil || wasMade:
 		effect = plan.Change
 	}
-	p.add(plan.Of(maskOp(u.Name, file, entry), effect))
+	op := plan.Of(maskOp(u.Name, file, entry), effect)
+	if effect == plan.Change && statErr == nil && !masked {
+		op.Loses = "the " + typeName(st.Mode) + " that is there"
+	}
+	p.add(op)
 	return nil
 }
 
