@@ -118,9 +118,10 @@ func TestAheadOrder(t *testing.T) {
 	if most > 2*limit || most < 2 {
 		t.Errorf("%d short ones at a time, limit %d", most, limit)
 	}
-	// Workers that begin at the same moment may open their sinks in either order.
+	// Each worker takes the next one; as many as there are workers may dawdle
+	// before they open their sinks, on a busy machine for long.
 	for at, i := range begun {
-		if i > at+2*limit || at > i+2*limit {
+		if i > at+2*limit {
 			t.Errorf("begun in the order %v", begun)
 			break
 		}

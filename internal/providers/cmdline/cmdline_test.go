@@ -252,7 +252,7 @@ func TestDeviceLate(t *testing.T) {
 	dir := medium(t)
 	env.Mount = func(context.Context, string, string, string) (string, func(), error) { return dir, func() {}, nil }
 	var made atomic.Bool
-	timer := time.AfterFunc(30*time.Millisecond, func() {
+	timer := time.AfterFunc(300*time.Millisecond, func() { // time enough for a busy machine to look once before
 		made.Store(os.WriteFile(filepath.Join(env.LabelDir, "LATE"), nil, 0o600) == nil)
 	})
 	defer timer.Stop()

@@ -26,6 +26,7 @@ type planned struct {
 	sure    []string // kind, path and config entry
 	perhaps []string // what depends on something
 	failed  string
+	hash    string
 }
 
 // wantFacts compares the plan that is made of a file of facts with the live one.
@@ -56,11 +57,13 @@ func (e *env) plan(t *testing.T, disks string) (p planned) {
 		return p
 	}
 	var list struct {
+		Hash       string
 		Operations []struct{ Stage, Kind, Path, Config, Effect, Depends string }
 	}
 	if err := json.Unmarshal(out.Bytes(), &list); err != nil {
 		t.Fatalf("plan: %v\n%s%s", err, out.String(), errs.String())
 	}
+	p.hash = list.Hash
 	for _, op := range list.Operations {
 		switch text := op.Kind + " " + op.Path + " " + op.Config; {
 		case op.Stage != "disks" || op.Effect == "keep":
