@@ -100,7 +100,7 @@ func Digest(sections []byte, list []Operation) string {
 		if op.Fetches != nil {
 			url, hash = op.Fetches.URL, op.Fetches.Hash
 		}
-		fmt.Fprintf(&b, "%q %q %q %q %q %q\n", op.Kind, op.Path, op.Config, op.Effect, url, hash)
+		fmt.Fprintf(&b, "%q %q %q %q %q %q %q %q\n", op.Kind, op.Path, op.Config, op.Effect, url, hash, op.Exact, op.Loses)
 	}
 	return digest(b.String())
 }

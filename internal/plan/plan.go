@@ -39,6 +39,8 @@ type Operation struct {
 	Depends string    `json:"depends,omitempty"` // on what is not known yet
 	Fetches *Download `json:"fetches,omitempty"`
 	Diff    string    `json:"diff,omitempty"` // unified, of a text file
+
+	Exact string `json:"-"` // more of what is done, for the hash
 }
 
 // Download is what an operation gets from somewhere else.

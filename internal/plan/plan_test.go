@@ -146,6 +146,8 @@ func TestDigest(t *testing.T) {
 		"config": func(o *Operation) { o.Config = "c" },
 		"effect": func(o *Operation) { o.Effect = Change },
 		"url":    func(o *Operation) { o.Fetches = &Download{URL: "v", Hash: "h"} },
+		"exact":  func(o *Operation) { o.Exact = "--new=1" },
+		"loss":   func(o *Operation) { o.Loses = "all" },
 		"hash":   func(o *Operation) { o.Fetches = &Download{URL: "u", Hash: "i"} },
 	} {
 		other := []Operation{list[0]}

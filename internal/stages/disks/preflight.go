@@ -26,7 +26,7 @@ func (s *stage) preflight() error {
 			logRefusals(log, err)
 			return err
 		}
-		if err := s.agreed(g.facts); err != nil {
+		if err := s.agreed(); err != nil {
 			return err
 		}
 		written := false

@@ -152,6 +152,7 @@ func (p *preview) partitioning(o *Partitioning) {
 		lost = strings.TrimPrefix(p.lostParts(d, o.destroys), " and ")
 	}
 	p.add(o.writeOp(), plan.Change, lost, "")
+	p.out.Operations[len(p.out.Operations)-1].Exact = strings.Join(o.sgdiskArgs(false), " ")
 }
 
 // destroys tells whether what a partition holds is gone afterwards.
@@ -308,10 +309,15 @@ func recoverable(l *config.LUKS) bool {
 	return deref(l.KeyFile.Source) == "" && !luks.UsesClevis(l) && !isTrue(l.WipeVolume) && !isTrue(l.CEX.Enabled)
 }
 
-// agreed asks whether what was decided is what was planned.
-func (s *stage) agreed(facts *Facts) error {
+// agreed asks whether what would be done now is what was planned. It looks at
+// the machine as a plan does.
+func (s *stage) agreed() error {
 	if s.Agreed == nil {
 		return nil
+	}
+	facts, err := Look(s.ctx, s.Input)
+	if err != nil {
+		return err
 	}
 	list, err := Preview(s.Input, facts)
 	if err != nil {
