@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -96,6 +97,58 @@ func TestProgress(t *testing.T) {
 		if seen, _ := m.onTerminal(false, args...); strings.Contains(seen, "so far") {
 			t.Errorf("%s: progress on a dumb terminal: %q", name, seen)
 		}
+	}
+}
+
+// TestProgressTogether: downloads that go on at one time are added up.
+func TestProgressTogether(t *testing.T) {
+	var both sync.WaitGroup // each answer waits for the other request
+	both.Add(2)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "2097152")
+		_, _ = w.Write(make([]byte, 1<<20))
+		w.(http.Flusher).Flush()
+		both.Done()
+		both.Wait()
+		for range 8 {
+			_, _ = w.Write(make([]byte, 128<<10))
+			w.(http.Flusher).Flush()
+			time.Sleep(60 * time.Millisecond)
+		}
+	}))
+	defer server.Close()
+	m := newMachine(t)
+	m.env = append(m.env, "TERM=xterm")
+	m.write("config.ign", storage("3.4.0", `"files":[{"path":"/srv/a","contents":{"source":"`+server.URL+`/a?token=hush"}},{"path":"/srv/b","contents":{"source":"`+server.URL+`/b"}}]`))
+	seen, _ := m.onTerminal(false, "apply", "--on-host", "--root="+m.root, m.path("config.ign"))
+	wantText(t, seen, "2 downloads: ")
+	wantText(t, seen, " of 4.0 MiB so far, ")
+	wantNoText(t, seen, "hush")
+	if !strings.HasSuffix(seen, "\r\x1b[K") {
+		t.Errorf("the line stays: %q", seen)
+	}
+}
+
+// TestProgressTranspile: the packing of a large file is seen too.
+func TestProgressTranspile(t *testing.T) {
+	m := newMachine(t)
+	m.env = append(m.env, "TERM=xterm")
+	text := make([]byte, 24<<20) // of sixteen letters, so that it can be packed
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range text {
+		text[i] = 'a' + byte(r.Uint32()%16)
+	}
+	m.write("files/large", string(text))
+	m.write("config.bu", "variant: flatcar\nversion: 1.1.0\nstorage: {files: [{path: /a, contents: {local: large}}]}\n")
+	args := []string{"transpile", "--files-dir", m.path("files"), "--output", m.path("out.ign"), m.path("config.bu")}
+	seen, _ := m.onTerminal(false, args...)
+	wantText(t, seen, "packing: ")
+	wantText(t, seen, " of 24.0 MiB so far, ")
+	if !strings.HasSuffix(seen, "\r\x1b[K") {
+		t.Errorf("the line stays: %q", seen)
+	}
+	if res := m.run(args...); res.code != 0 || res.stdout+res.stderr != "" {
+		t.Errorf("not on a terminal: exit %d, %q %q", res.code, res.stdout, res.stderr)
 	}
 }
 
