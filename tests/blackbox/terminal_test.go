@@ -152,7 +152,7 @@ func TestProgressTranspile(t *testing.T) {
 	}
 }
 
-// TestColors: a plan is coloured on a terminal, unless the user does not want that.
+// TestColors: a plan and a report are coloured on a terminal, unless the user does not want that.
 func TestColors(t *testing.T) {
 	m := newMachine(t)
 	m.write("config.ign", planConfig)
@@ -160,7 +160,14 @@ func TestColors(t *testing.T) {
 	m.env = append(m.env, "TERM=xterm")
 	seen, _ := m.onTerminal(true, args...)
 	wantText(t, seen, "\x1b[32m  + writing file")
+	m.write("typo.ign", `{"ignition":{"version":"3.4.0"},"sotrage":1}`)
+	typo := []string{"validate", m.path("typo.ign")}
+	seen, _ = m.onTerminal(true, typo...)
+	wantText(t, seen, "\x1b[33mwarning\x1b[0m at $.sotrage, line 1 col ")
 	m.env = append(m.env, "NO_COLOR=1")
+	seen, _ = m.onTerminal(true, typo...)
+	wantText(t, seen, "warning at $.sotrage, line 1 col ")
+	wantNoText(t, seen, "\x1b")
 	seen, _ = m.onTerminal(true, args...)
 	wantText(t, seen, "  + writing file")
 	wantNoText(t, seen, "\x1b")
