@@ -14,7 +14,6 @@ const diffHelp = `Usage: %s A B
 
 Compares two configs by what they mean, in whichever language each is: - is in A alone, + in B alone, ~ differs.
 Exits with 0 if they mean the same, 1 if not, 2 in trouble. Secrets are not shown.
-
 `
 
 // What `ignition diff` exits with, as diff does.

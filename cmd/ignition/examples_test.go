@@ -5,9 +5,13 @@ package main
 import (
 	"bytes"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
+
+// does is a sentence in a help that says what a verb does.
+var does = regexp.MustCompile(`(?m)^[A-Z][a-z]+s [^:]*\.`)
 
 // TestExamples: each verb's help ends with an example, and that works, in a
 // folder with the files that it names.
@@ -45,6 +49,12 @@ func TestExamples(t *testing.T) {
 		code, out, errs := run(v.name, "--help")
 		if help := out + errs; code != 0 || !strings.HasPrefix(help, "Usage:") || !strings.HasSuffix(help, "\nExample:\n  ignition "+v.name+" "+v.example+"\n") || v.example == "" {
 			t.Errorf("%s --help: exit %d\n%s", v.name, code, help)
+		}
+		if !does.MatchString(out + errs) {
+			t.Errorf("%s --help does not say what it does:\n%s", v.name, out+errs)
+		}
+		if _, again, more := run("help", v.name); again+more != out+errs {
+			t.Errorf("help %s says something else:\n%s", v.name, again+more)
 		}
 		args, _, _ := strings.Cut(v.example, " >") // the shell's part
 		args = strings.Replace(args, "/run/ignition/", "", 1)

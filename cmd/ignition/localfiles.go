@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,7 +48,7 @@ func (l localFiles) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &shownFile{f, &shownReader{Reader: f, line: l.line, name: name, size: sizeOf(f), start: time.Now(), last: time.Now()}}, nil
+	return &shownFile{f, &shownReader{Reader: f, work: shownWork{line: l.line, what: "reading " + name}, size: sizeOf(f)}}, nil
 }
 
 // shownFile is a file that tells how much of it has been read.

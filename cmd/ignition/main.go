@@ -82,6 +82,9 @@ func dispatch(ctx context.Context, p process) int {
 	if run := lookup(strings.TrimPrefix(filepath.Base(p.name), "ignition-")); run != nil {
 		return run(ctx, p)
 	}
+	if len(p.args) > 0 && p.args[0] == "help" { // help VERB is VERB --help
+		p.args = append(slices.Clone(p.args[1:]), "--help")
+	}
 	if len(p.args) > 0 {
 		if run := lookup(p.args[0]); run != nil {
 			verb := p.args[0]
@@ -97,7 +100,25 @@ func dispatch(ctx context.Context, p process) int {
 	return stageMain(ctx, p)
 }
 
-// showExample ends the help of a verb with a call that works.
+// about is said at the end of a help whose beginning is known to scripts.
+var about = map[string]string{
+	"apply": `Writes files, directories, links and units of a config into a root, as a first boot does. Outside of a container that
+takes --on-host. Exits with 0 if the config was applied, 1 if not, 2 if an option was wrong.
+`,
+	"report": `Shows the outcome of the stages and their slowest operations. Exits with 0, or with 1 if the record cannot be read.
+`,
+	"rmcfg": `Deletes the user's config from where the hypervisor keeps it. Exits with 1 if that did not work or the platform has no
+means for it.
+`,
+	"transpile": `Translates Butane YAML to a config, or with --to a config of an old spec to the newest. Exits with 0 if it did, 1 if
+nothing was written, 2 if the command line was wrong. Without a file it reads the standard input.
+`,
+	"validate": `Checks configs in JSON, of any spec version, and in Butane YAML. Exits with 0 if all are valid, 1 if one is not or
+cannot be read, 2 if an option was wrong. - is the standard input.
+`,
+}
+
+// showExample ends the help of a verb with what it does and a call that works.
 func showExample(p process, verb string) {
 	if len(p.args) != 1 || !slices.Contains([]string{"-h", "-help", "--help"}, p.args[0]) {
 		return
@@ -105,6 +126,9 @@ func showExample(p process, verb string) {
 	w := p.stderr
 	if verb == "transpile" { // whose help goes to stdout, as that of other tools
 		w = p.stdout
+	}
+	if text := about[verb]; text != "" {
+		fmt.Fprintf(w, "\n%s", text)
 	}
 	for _, v := range verbs {
 		if v.name == verb && v.example != "" {

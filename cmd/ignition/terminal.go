@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"firstboot.dev/ignition/internal/engine"
 	"golang.org/x/sys/unix"
@@ -45,8 +47,12 @@ func newProgressLine(p process) *progressLine {
 
 const clearLine = "\r\x1b[K"
 
-// show replaces the line.
+// show replaces the line; with nothing if there is no text.
 func (l *progressLine) show(text string) {
+	if text == "" {
+		l.clear()
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.to == nil {
@@ -56,6 +62,12 @@ func (l *progressLine) show(text string) {
 	if size, err := unix.IoctlGetWinsize(int(l.to.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 1 {
 		width = int(size.Col)
 	}
+	text = strings.Map(func(r rune) rune { // names of files may hold anything
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
 	if r := []rune(text); len(r) >= width { // the end is what changes
 		text = "…" + string(r[len(r)-width+2:])
 	}
@@ -91,23 +103,37 @@ func (c clearing) Write(b []byte) (int, error) {
 	return c.Writer.Write(b)
 }
 
-// shownReader tells how much of a file has been read.
-type shownReader struct {
-	io.Reader
+// shownWork tells how far some work is, as soon as it takes long.
+type shownWork struct {
 	line        *progressLine
-	name        string
-	got, size   int64
+	what        string
 	start, last time.Time
 }
 
 const progressEvery = 200 * time.Millisecond
 
+// at is told as often as anybody likes. Work begins anew with got 0.
+func (w *shownWork) at(got, size int64) {
+	now := time.Now()
+	if w.start.IsZero() || got == 0 {
+		w.start, w.last = now, now
+	}
+	if now.Sub(w.last) >= progressEvery {
+		w.last = now
+		w.line.show(w.what + ": " + engine.ProgressText(got, size, now.Sub(w.start)))
+	}
+}
+
+// shownReader tells how much of a file has been read.
+type shownReader struct {
+	io.Reader
+	work      shownWork
+	got, size int64
+}
+
 func (r *shownReader) Read(b []byte) (int, error) {
+	r.work.at(r.got, r.size)
 	n, err := r.Reader.Read(b)
 	r.got += int64(n)
-	if now := time.Now(); now.Sub(r.last) >= progressEvery {
-		r.last = now
-		r.line.show(fmt.Sprintf("reading %s: %s", r.name, engine.ProgressText(r.got, r.size, now.Sub(r.start))))
-	}
 	return n, err
 }

@@ -212,6 +212,8 @@ func transpile(p process, v flagValues, rest []string) error {
 	options := butane.Options{FilesDir: v["files-dir"], Pretty: v.on("pretty"), Raw: v.on("raw"),
 		YAMLDocSeparator: v.on("yaml-doc-separator"), Debug: v.on("debug")}
 	line := newProgressLine(p)
+	packing := shownWork{line: line, what: "packing"}
+	options.Watch = func(done, size int) { packing.at(int64(done), int64(size)) }
 	if options.FilesDir != "" {
 		files, err := openLocalFiles(options.FilesDir, line)
 		if err != nil {

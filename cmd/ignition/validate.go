@@ -105,14 +105,22 @@ func printChecked(p process, format string, results []checked, strict bool) erro
 	return nil
 }
 
+// kindColors are what a terminal shows kinds of entries in.
+var kindColors = map[string]string{"error": "\x1b[31m", "warning": "\x1b[33m"}
+
 // printText writes one line per entry, of several files with the file's name before it.
 func printText(p process, c *checked, several bool) error {
 	prefix := ""
 	if several {
 		prefix = c.name + ": "
 	}
+	colored := colors(p, p.stdout)
 	for _, e := range c.rep.Entries {
-		if _, err := fmt.Fprintln(p.stdout, prefix+e.String()); err != nil {
+		text := e.String()
+		if kind := e.Kind.String(); colored && kindColors[kind] != "" {
+			text = kindColors[kind] + kind + "\x1b[0m" + strings.TrimPrefix(text, kind)
+		}
+		if _, err := fmt.Fprintln(p.stdout, prefix+text); err != nil {
 			return err
 		}
 	}

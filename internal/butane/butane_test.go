@@ -74,15 +74,15 @@ func TestDataURLBorders(t *testing.T) {
 		{escapedAt(6), "data:;base64,IC"},
 		{strings.Repeat("a", 1000), "data:;base64,H4sI"},
 	} {
-		if url, _ := dataURL([]byte(tt.in), true); !strings.HasPrefix(url, tt.prefix) {
+		if url, _ := dataURL([]byte(tt.in), true, nil); !strings.HasPrefix(url, tt.prefix) {
 			t.Errorf("%q: %s", tt.in, url)
 		}
 	}
 	gzipWon, last := 0, 0
 	for n := range 200 { // gzip starts to win once, where its 4 letters of compression are made up for
 		in := []byte(strings.Repeat("b", n))
-		url, gzipped := dataURL(in, true)
-		text, _ := dataURL(in, false)
+		url, gzipped := dataURL(in, true, nil)
+		text, _ := dataURL(in, false, nil)
 		if gzipped {
 			gzipWon++
 			if len(url)+len("gzip") >= len(text) {

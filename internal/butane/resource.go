@@ -73,7 +73,7 @@ func (t *translation) setContents(r *config.Resource, contents []byte) {
 		return
 	}
 	compressed := value(r.Compression) != ""
-	source, gzipped := dataURL(contents, !compressed && t.compresses())
+	source, gzipped := dataURL(contents, !compressed && t.compresses(), t.options.Watch)
 	r.Source = &source
 	switch {
 	case gzipped:
@@ -88,8 +88,8 @@ func (t *translation) compresses() bool {
 	return !t.options.NoResourceAutoCompression && t.dialect.release != 8 && t.dialect.release != 9
 }
 
-// dataURL gives the shortest of a data URL's forms; of equally long ones the most legible.
-func dataURL(contents []byte, compress bool) (url string, gzipped bool) {
+// dataURL gives the shortest of a data URL's forms; of equally long ones the most legible. watch may be nil.
+func dataURL(contents []byte, compress bool, watch func(done, size int)) (url string, gzipped bool) {
 	const base64Mark = ";base64,"
 	escaped := 0
 	for _, c := range contents {
@@ -104,7 +104,11 @@ func dataURL(contents []byte, compress bool) (url string, gzipped bool) {
 	shortest = min(shortest, encoded)
 	if compress {
 		const extra = len(base64Mark) + len("gzip")
-		z := pack.Gzip(contents, (shortest-extra)/4*3)
+		var tell func(int)
+		if watch != nil {
+			tell = func(done int) { watch(done, len(contents)) }
+		}
+		z := pack.Gzip(contents, (shortest-extra)/4*3, tell)
 		if z != nil && extra+base64.StdEncoding.EncodedLen(len(z)) < shortest {
 			packed, asText, gzipped = z, false, true
 		}

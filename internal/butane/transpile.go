@@ -23,6 +23,8 @@ type Options struct {
 	Files Files
 	// FilesDir is its name in messages.
 	FilesDir string
+	// Watch is told how far the packing of one text is; it may be nil.
+	Watch func(done, size int)
 
 	Pretty                    bool // indent JSON
 	Raw                       bool // a config even where a MachineConfig around it is usual

@@ -13,6 +13,7 @@ import (
 	"firstboot.dev/ignition/internal/exec"
 	"firstboot.dev/ignition/internal/resource"
 	"firstboot.dev/ignition/internal/stages"
+	"firstboot.dev/ignition/internal/sysroot"
 )
 
 // ApplyOptions is what ignition-apply depends on.
@@ -82,6 +83,11 @@ func apply(ctx context.Context, o ApplyOptions, cfg config.Config) error {
 	if err := checkLive(env, o.IgnoreUnsupported, o.Offline); err != nil {
 		return err
 	}
+	if o.WithPasswd && len(cfg.Passwd.Users)+len(cfg.Passwd.Groups) > 0 {
+		if err := hasAccounts(root); err != nil {
+			return err
+		}
+	}
 	files, _ := stages.Lookup("files")
 	if err := files.Run(ctx, env); err != nil {
 		return fmt.Errorf("running stage 'files': %w", err)
@@ -116,6 +122,21 @@ func checkLive(env *stages.Env, ignore, offline bool) error {
 	} {
 		if check.n > 0 && !(env.Accounts && check.stage == "files") {
 			return fmt.Errorf("running stage '%s': cannot apply %s live", check.stage, check.what)
+		}
+	}
+	return nil
+}
+
+// hasAccounts tells whether a root has account files, which useradd would half make.
+func hasAccounts(path string) error {
+	root, err := sysroot.Open(path)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for _, name := range []string{"/etc/passwd", "/etc/group"} {
+		if _, err := root.Stat(name); err != nil {
+			return fmt.Errorf("the config has users or groups, for which the root must hold a system with account files: %w", err)
 		}
 	}
 	return nil

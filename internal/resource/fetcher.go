@@ -34,7 +34,7 @@ type Options struct {
 	Stable   string       // newest stable spec version for Accept
 	OEMDir   string       // root of oem:// URLs
 	Progress func(string) // told about long downloads, may be nil
-	Watch    func(string) // told some times a second how far downloads are, may be nil
+	Watch    func(string) // told some times a second how far all downloads are, and "" when there are none; may be nil
 	// Limit is the total time-out of resources whose config sets none; 0 = none.
 	Limit time.Duration
 	// Dial connects instead of the dialer itself, e.g. to stand-ins in tests; nil = d.DialContext.
@@ -53,6 +53,7 @@ type shared struct {
 	identity   identity
 	cas        map[string]*bundle // fetched CA bundles by resource
 	transports map[settings]*http.Transport
+	meter      meter
 }
 
 // settings are what connections depend on: fetchers that agree in them share connections.
@@ -88,6 +89,7 @@ func New(o Options) *Fetcher {
 		o.sleep = sleep
 	}
 	sh := &shared{opts: o, cas: map[string]*bundle{}, transports: map[settings]*http.Transport{}}
+	sh.meter.tell = o.Watch
 	return sh.fetcher(settings{headers: defaultHeaderTimeout}, nil)
 }
 

@@ -23,7 +23,6 @@ const (
 	firstPause    = 200 * time.Millisecond
 	longestPause  = 5 * time.Second
 	progressEvery = 10 * time.Second
-	watchEvery    = 200 * time.Millisecond
 	keptBody      = 4 << 10  // bytes of a refusal
 	headway       = 16 << 10 // bytes of one attempt that make its end no further failure
 )
@@ -255,7 +254,9 @@ func (h *httpFetch) body(a *answer) error {
 		}
 	}
 	now := time.Now()
-	watched := &watchedBody{body: a.Body, last: now, start: now, watched: now, from: h.out.raw, fetch: h}
+	watched := &watchedBody{body: a.Body, last: now, start: now, from: h.out.raw, got: h.out.raw, fetch: h}
+	h.shared.meter.begin(watched)
+	defer h.shared.meter.end(watched)
 	watched.timer = time.AfterFunc(h.shared.opts.idle, func() { a.cancel(errIdle) })
 	defer watched.timer.Stop()
 	err := h.out.copy(watched)
@@ -291,8 +292,8 @@ type watchedBody struct {
 	body        io.Reader
 	timer       *time.Timer
 	last, start time.Time
-	watched     time.Time
 	from        int64 // where this attempt began
+	got         int64 // the meter's
 	fetch       *httpFetch
 }
 
@@ -305,21 +306,13 @@ func (w *watchedBody) Read(b []byte) (int, error) {
 		w.last = now
 		w.tell(now, int64(n))
 	}
-	if watch := w.fetch.shared.opts.Watch; watch != nil && now.Sub(w.watched) >= watchEvery {
-		w.watched = now
-		watch(w.text(now, int64(n)))
-	}
+	w.fetch.shared.meter.count(w, n, now)
 	return n, err
-}
-
-func (w *watchedBody) text(now time.Time, n int64) string {
-	h := w.fetch
-	return fmt.Sprintf("%s %s: %s", h.method, h.shown, Progress(h.out.raw+n, w.from, h.length, now.Sub(w.start)))
 }
 
 func (w *watchedBody) tell(now time.Time, n int64) {
 	h := w.fetch
-	text := w.text(now, n)
+	text := fmt.Sprintf("%s %s: %s", h.method, h.shown, Progress(h.out.raw+n, w.from, h.length, now.Sub(w.start)))
 	h.log.Info("%s", text)
 	if p := h.shared.opts.Progress; p != nil {
 		p(text)

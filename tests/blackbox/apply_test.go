@@ -129,6 +129,7 @@ func TestApplyPasswdRefused(t *testing.T) {
 		"not asked":                    {spec34 + users, []string{"--on-host"}, nil, "running stage 'files': cannot apply passwd live"},
 		"an unknown group":             {spec34 + users, []string{"--on-host", "--with-passwd"}, nil, "nobodys"},
 		"no useradd":                   {spec34 + `,"passwd":{"users":[{"name":"x"}]}}`, []string{"--on-host", "--with-passwd"}, func(m *machine) { m.env[0] = "PATH=" + m.dir }, `exec: "useradd"`},
+		"no account files":             {spec34 + users, []string{"--on-host", "--with-passwd"}, func(m *machine) { m.must(os.Remove(m.path("sysroot/etc/group"))) }, "account files: stat "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := os.Stat("/.dockerenv"); err == nil {
@@ -139,16 +140,15 @@ func TestApplyPasswdRefused(t *testing.T) {
 			if row.before != nil {
 				row.before(m)
 			}
-			accounts := func() string { return m.read("sysroot/etc/passwd") + m.read("sysroot/etc/group") }
-			before := accounts()
+			before := m.listing()
 			args := append([]string{"apply", "--root", m.root}, row.args...)
 			res := m.run(append(args, "c.ign")...)
 			wantText(t, res.stdout, row.says)
 			if res.code != 1 {
 				t.Errorf("exit code %d", res.code)
 			}
-			if after := accounts(); after != before {
-				t.Errorf("the accounts changed:\n%s", difference(before, after))
+			if after := m.listing(); after != before {
+				t.Errorf("the root changed:\n%s", difference(before, after))
 			}
 		})
 	}

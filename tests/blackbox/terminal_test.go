@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -99,7 +100,59 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// TestColors: a plan is coloured on a terminal, unless the user does not want that.
+// TestProgressTogether: downloads that go on at one time are added up.
+func TestProgressTogether(t *testing.T) {
+	var both sync.WaitGroup // each answer waits for the other request
+	both.Add(2)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "2097152")
+		_, _ = w.Write(make([]byte, 1<<20))
+		w.(http.Flusher).Flush()
+		both.Done()
+		both.Wait()
+		for range 8 {
+			_, _ = w.Write(make([]byte, 128<<10))
+			w.(http.Flusher).Flush()
+			time.Sleep(60 * time.Millisecond)
+		}
+	}))
+	defer server.Close()
+	m := newMachine(t)
+	m.env = append(m.env, "TERM=xterm")
+	m.write("config.ign", storage("3.4.0", `"files":[{"path":"/srv/a","contents":{"source":"`+server.URL+`/a?token=hush"}},{"path":"/srv/b","contents":{"source":"`+server.URL+`/b"}}]`))
+	seen, _ := m.onTerminal(false, "apply", "--on-host", "--root="+m.root, m.path("config.ign"))
+	wantText(t, seen, "2 downloads: ")
+	wantText(t, seen, " of 4.0 MiB so far, ")
+	wantNoText(t, seen, "hush")
+	if !strings.HasSuffix(seen, "\r\x1b[K") {
+		t.Errorf("the line stays: %q", seen)
+	}
+}
+
+// TestProgressTranspile: the packing of a large file is seen too.
+func TestProgressTranspile(t *testing.T) {
+	m := newMachine(t)
+	m.env = append(m.env, "TERM=xterm")
+	text := make([]byte, 24<<20) // of sixteen letters, so that it can be packed
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range text {
+		text[i] = 'a' + byte(r.Uint32()%16)
+	}
+	m.write("files/large", string(text))
+	m.write("config.bu", "variant: flatcar\nversion: 1.1.0\nstorage: {files: [{path: /a, contents: {local: large}}]}\n")
+	args := []string{"transpile", "--files-dir", m.path("files"), "--output", m.path("out.ign"), m.path("config.bu")}
+	seen, _ := m.onTerminal(false, args...)
+	wantText(t, seen, "packing: ")
+	wantText(t, seen, " of 24.0 MiB so far, ")
+	if !strings.HasSuffix(seen, "\r\x1b[K") {
+		t.Errorf("the line stays: %q", seen)
+	}
+	if res := m.run(args...); res.code != 0 || res.stdout+res.stderr != "" {
+		t.Errorf("not on a terminal: exit %d, %q %q", res.code, res.stdout, res.stderr)
+	}
+}
+
+// TestColors: a plan and a report are coloured on a terminal, unless the user does not want that.
 func TestColors(t *testing.T) {
 	m := newMachine(t)
 	m.write("config.ign", planConfig)
@@ -107,7 +160,14 @@ func TestColors(t *testing.T) {
 	m.env = append(m.env, "TERM=xterm")
 	seen, _ := m.onTerminal(true, args...)
 	wantText(t, seen, "\x1b[32m  + writing file")
+	m.write("typo.ign", `{"ignition":{"version":"3.4.0"},"sotrage":1}`)
+	typo := []string{"validate", m.path("typo.ign")}
+	seen, _ = m.onTerminal(true, typo...)
+	wantText(t, seen, "\x1b[33mwarning\x1b[0m at $.sotrage, line 1 col ")
 	m.env = append(m.env, "NO_COLOR=1")
+	seen, _ = m.onTerminal(true, typo...)
+	wantText(t, seen, "warning at $.sotrage, line 1 col ")
+	wantNoText(t, seen, "\x1b")
 	seen, _ = m.onTerminal(true, args...)
 	wantText(t, seen, "  + writing file")
 	wantNoText(t, seen, "\x1b")

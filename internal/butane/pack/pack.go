@@ -29,9 +29,13 @@ type token uint32
 func match(length, distance int) token { return token(length)<<16 | token(distance) }
 
 // Gzip compresses data to one gzip member without name and time. It gives up, with nil, on a result longer than limit.
-func Gzip(data []byte, limit int) []byte {
+// watch, if not nil, is told at first and now and then how many bytes are done.
+func Gzip(data []byte, limit int, watch func(done int)) []byte {
+	if watch == nil {
+		watch = func(int) {}
+	}
 	w := writer{out: []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 255}}
-	w.compress(data, limit)
+	w.compress(data, limit, watch)
 	w.bits(0, 7) // to the end of the byte
 	out := binary.LittleEndian.AppendUint32(w.out, crc32.ChecksumIEEE(data))
 	out = binary.LittleEndian.AppendUint32(out, uint32(len(data)))
@@ -95,7 +99,8 @@ func (f *finder) find(i int) (length, distance int) {
 }
 
 // compress replaces what occurred before. A match waits until the next place has no better one.
-func (w *writer) compress(data []byte, limit int) {
+func (w *writer) compress(data []byte, limit int, watch func(done int)) {
+	watch(0)
 	f := newFinder(data)
 	tokens := make([]token, 0, min(len(data), blockSize))
 	for i := 0; i < len(data); {
@@ -104,6 +109,7 @@ func (w *writer) compress(data []byte, limit int) {
 				return
 			}
 			tokens = tokens[:0]
+			watch(i)
 		}
 		length, distance := f.find(i)
 		f.insert(i)

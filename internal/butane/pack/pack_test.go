@@ -14,7 +14,7 @@ import (
 
 func check(t *testing.T, data []byte) (packed int) {
 	t.Helper()
-	out := Gzip(data, 1<<30)
+	out := Gzip(data, 1<<30, nil)
 	z, err := gzip.NewReader(bytes.NewReader(out))
 	if err != nil {
 		t.Fatal(err)
@@ -69,14 +69,14 @@ func TestSizes(t *testing.T) {
 
 func TestLimit(t *testing.T) {
 	data := bytes.Repeat([]byte("abcdefgh"), 1000)
-	n := len(Gzip(data, len(data)))
-	if Gzip(data, n) == nil || Gzip(data, n-1) != nil {
+	n := len(Gzip(data, len(data), nil))
+	if Gzip(data, n, nil) == nil || Gzip(data, n-1, nil) != nil {
 		t.Errorf("the limit is not %d", n)
 	}
 	random := make([]byte, 1<<20)
 	r := rand.NewChaCha8([32]byte{})
 	r.Read(random)
-	if Gzip(random, len(random)) != nil {
+	if Gzip(random, len(random), nil) != nil {
 		t.Error("random bytes were compressed")
 	}
 }
