@@ -93,6 +93,9 @@ boot-demo: ## Builds a machine image and boots it here, in emulation, with CONFI
 docs: ## Checks the links between the documents and the commands that they name.
 	scripts/docs
 
+site: ## Builds the documents as a web site in bin/site (mkdocs).
+	scripts/site
+
 install: ## Installs binary, names, dracut modules, units, man pages and completions under DESTDIR.
 install: build
 	install -D -m 0755 bin/ignition $(DESTDIR)$(bindir)/ignition
@@ -111,4 +114,4 @@ deb:
 clean: ## Removes what make built.
 	rm -rf bin
 
-.PHONY: help build build-all test test-net test-vm test-vm-all race lint check fuzz golden bench bench-compare size demo boot-demo docs install deb clean
+.PHONY: help build build-all test test-net test-vm test-vm-all race lint check fuzz golden bench bench-compare size demo boot-demo docs site install deb clean
