@@ -45,6 +45,7 @@ var beyond = []struct{ reason, message string }{
 	{filledIn, "format cannot be empty when path"},
 	{filledIn, "filesystem must specify format if label is specified"},
 	{filledIn, "raid level is required"},
+	{filledIn, "unrecognized raid level"}, // what older versions say of none
 	{filledIn, "raid devices required"},
 	{filledIn, "disk device is required"},
 	{leadingZero, "illegal file mode"},

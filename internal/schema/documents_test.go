@@ -41,6 +41,7 @@ var extra = []string{
 	`{"ignition":{"version":"3.4.0"},"storage":{"luks":[{"name":"n","device":"/d","label":"` + strings.Repeat("\u00e4", 24) + `"}]}}`,
 	"variant: fcos\nversion: 1.5.0\nboot_device: {}\nstorage:\n  raid: [{name: r}]\n  luks: [{name: n}]\n  filesystems: [{device: /d, path: /p, label: l}]\n" +
 		"  links: [{path: /l}]\n  files: [{path: /f, overwrite: true}]\n",
+	"variant: fcos\nversion: 1.3.0\nboot_device: {}\nstorage:\n  raid: [{name: r}]\n",
 }
 
 // long has the texts that testdata/refused.txt leaves out.
