@@ -42,6 +42,7 @@ var extra = []string{
 	"variant: fcos\nversion: 1.5.0\nboot_device: {}\nstorage:\n  raid: [{name: r}]\n  luks: [{name: n}]\n  filesystems: [{device: /d, path: /p, label: l}]\n" +
 		"  links: [{path: /l}]\n  files: [{path: /f, overwrite: true}]\n",
 	"variant: fcos\nversion: 1.3.0\nboot_device: {}\nstorage:\n  raid: [{name: r}]\n",
+	"variant: fcos\nversion: 1.5.0\nboot_device: {luks: {tpm2: true}}\nstorage:\n  luks: [{name: root, clevis: {custom: {pin: tpm2, config: '{}'}}}]\n",
 }
 
 // long has the texts that testdata/refused.txt leaves out.
