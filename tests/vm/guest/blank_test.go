@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -21,8 +22,13 @@ import (
 // This file takes down what a case built. It calls the kernel where it can: a
 // program takes a tenth of a second to start in emulation, and every case pays.
 
-// rounds is how often a stack is looked at: each round takes one layer off.
-const rounds = 8
+// A stack is looked at in rounds, each of which takes one layer off, until
+// nothing is left. udev and systemd look at the same devices meanwhile, so that
+// what is busy now may be free a moment later.
+const (
+	takeDownTime = time.Minute
+	roundPause   = 200 * time.Millisecond
+)
 
 // powerCut ends all use of the disks and forgets what stands upon them. Arrays
 // may come back at once: udev assembles them, as it does after a reboot.
@@ -34,7 +40,7 @@ func powerCut(dir string) { _ = takeDown(dir, nil) }
 func takeDown(dir string, discard []string) error {
 	var errs []error
 	note := func(err error) { errs = append(errs, err) }
-	for range rounds {
+	for start := time.Now(); time.Since(start) < takeDownTime; time.Sleep(roundPause) {
 		errs = nil
 		unmountAll(dir, note)
 		swapoffAll(note)
@@ -173,8 +179,20 @@ func discardAll(dev string) error {
 	return nil
 }
 
-// makeBlank makes disks blank for the kernel, udev and the next case.
+// makeBlank makes disks blank for the kernel, udev and the next case. An array
+// that udev put together again meanwhile writes to its members when it is
+// stopped, so it looks at them more than once.
 func makeBlank(dir string, disks []string) error {
+	var err error
+	for start := time.Now(); time.Since(start) < takeDownTime; time.Sleep(roundPause) {
+		if err = blankOnce(dir, disks); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func blankOnce(dir string, disks []string) error {
 	if err := takeDown(dir, disks); err != nil {
 		return err
 	}
@@ -203,7 +221,7 @@ func makeBlank(dir string, disks []string) error {
 // forgetPartitions makes the kernel look at a disk that has no table any more.
 func forgetPartitions(dev string) error {
 	var err error
-	for range rounds {
+	for start := time.Now(); time.Since(start) < takeDownTime/4; time.Sleep(roundPause) {
 		if err = rereadTable(dev); err == nil {
 			break
 		}
