@@ -3,6 +3,7 @@
 package blackbox
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
@@ -428,4 +429,76 @@ func TestExpectPlanMounts(t *testing.T) {
 	for _, stage := range []string{"fetch", "mount", "files", "umount"} {
 		m.stage(0, "file", stage, "--expect-plan="+hash)
 	}
+}
+
+// TestPlanOnlineTogether: a plan fetches as many files at a time as a boot does,
+// and says in config order what each will do, also of what is there already.
+func TestPlanOnlineTogether(t *testing.T) {
+	var inFlight, most atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := inFlight.Add(1)
+		defer inFlight.Add(-1)
+		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+		}
+		time.Sleep(100 * time.Millisecond)
+		if r.URL.Path == "/6" || r.URL.Path == "/10" {
+			_, _ = w.Write(bytes.Repeat([]byte("six\n"), 200<<10))
+			return
+		}
+		fmt.Fprintln(w, "text of", r.URL.Path)
+	}))
+	defer server.Close()
+	m := newMachine(t)
+	var files, want []string
+	for i := range 24 {
+		more := ""
+		if i == 5 {
+			more = `,"append":[{"source":"` + server.URL + `/a"}],"overwrite":true`
+		}
+		if i >= 6 && i <= 10 {
+			more = `,"mode":420,"overwrite":true`
+		}
+		files = append(files, fmt.Sprintf(`{"path":"/srv/%02d","contents":{"source":"%s/%d"}%s}`, i, server.URL, i, more))
+		effect := "+"
+		if i >= 5 && i <= 10 {
+			effect = "~"
+		}
+		want = append(want, fmt.Sprintf("  %s writing file \"%s/srv/%02d\"", effect, m.root, i))
+	}
+	m.write("sysroot/srv/05", "text of /5\ntext of /a!\n")
+	m.write("sysroot/srv/06", strings.Repeat("six\n", 200<<10))
+	m.write("sysroot/srv/10", strings.Repeat("six\n", 200<<10-1)+"six!")
+	m.write("sysroot/srv/07", "text of /7\n")
+	m.write("sysroot/srv/08", "text of /7\n")
+	m.write("sysroot/srv/09", "text of /9\nand more\n")
+	m.write("config.ign", storage("3.4.0", `"files":[`+strings.Join(files, ",")+`]`))
+	res := m.run("plan", "--online", "--root="+m.root, m.path("config.ign"))
+	if res.code != 2 {
+		t.Fatalf("exit %d\n%s%s", res.code, res.stdout, res.stderr)
+	}
+	if n := most.Load(); n < 4 || n > 16 {
+		t.Errorf("%d downloads at a time, want up to 16 short ones", n)
+	}
+	var got []string
+	after := map[string]int{} // lines of what changes, by name
+	for line := range strings.Lines(res.stdout) {
+		if strings.Contains(line, " writing file ") {
+			got = append(got, strings.TrimSpace(line))
+		} else if len(got) > 0 && !strings.Contains(line, "downloads ") {
+			_, name, _ := strings.Cut(got[len(got)-1], "/srv/")
+			after[name[:2]]++
+		}
+	}
+	if len(got) != len(want) {
+		t.Fatalf("%d operations, want %d:\n%s", len(got), len(want), res.stdout)
+	}
+	for i := range want {
+		if !strings.HasPrefix(got[i], strings.TrimSpace(want[i])) {
+			t.Errorf("operation %d is %s, want %s", i, got[i], want[i])
+		}
+	}
+	if after["06"] != 0 || after["07"] != 0 || after["08"] == 0 || after["09"] == 0 || after["10"] == 0 {
+		t.Errorf("what is alike and what is not: %v\n%s", after, res.stdout)
+	}
+	wantText(t, res.stdout, "-and more")
 }

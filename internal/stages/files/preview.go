@@ -27,6 +27,8 @@ type preview struct {
 	gone []string               // what an operation so far has removed with all beneath
 	made map[string]fs.FileMode // types of what one has made
 	shut map[string]fs.FileMode // modes of directories that it makes and others may not enter
+
+	early map[*fetch]*early // what is fetched ahead
 }
 
 // Preview tells what Run would do to the tree, in the order of the record. It
@@ -53,6 +55,7 @@ func makePreview(ctx context.Context, in Input) ([]plan.Operation, error) {
 		return nil, hint(err)
 	}
 	p := &preview{stage: s, made: map[string]fs.FileMode{}, shut: map[string]fs.FileMode{}}
+	defer p.download()()
 	for _, part := range []struct {
 		wrap string
 		live bool

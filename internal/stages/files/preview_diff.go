@@ -3,14 +3,19 @@
 package files
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
+	"io"
 	"io/fs"
 	"os"
 	"path"
 	"strings"
 	"syscall"
 
+	"firstboot.dev/ignition/internal/oplog"
 	"firstboot.dev/ignition/internal/plan"
 	"firstboot.dev/ignition/internal/resource"
 )
@@ -43,10 +48,66 @@ func (t *text) Write(b []byte) (int, error) {
 
 func (t *text) Reset() error { *t = text{file: t.file, from: t.from}; return nil }
 
+// early is the sink of what is fetched before its file is looked at. It keeps
+// the beginning, and the rest as a sum.
+type early struct {
+	kept []byte
+	n    int64
+	sum  hash.Hash
+}
+
+func (e *early) Write(b []byte) (int, error) {
+	e.n += int64(len(b))
+	if room := plan.MaxDiff + 1 - len(e.kept); room > 0 {
+		e.kept = append(e.kept, b[:min(room, len(b))]...)
+	}
+	return e.sum.Write(b)
+}
+
+func (e *early) Reset() error {
+	*e = early{sum: sha256.New()}
+	return nil
+}
+
+// giveTo makes t what it would be had it got the bytes.
+func (e *early) giveTo(t *text) {
+	t.kept, t.n, t.differs = e.kept, e.n, t.file == nil
+	if !t.differs {
+		has := sha256.New()
+		_, err := io.Copy(has, io.NewSectionReader(t.file, t.from, e.n))
+		t.differs = err != nil || !bytes.Equal(has.Sum(nil), e.sum.Sum(nil))
+	}
+}
+
+// download begins what comes from servers, as many at a time as a boot does.
+func (p *preview) download() (end func()) {
+	ahead := p.Fetcher.Ahead(p.ctx, oplog.Deferred(), maxDownloads)
+	p.early = map[*fetch]*early{}
+	for _, n := range p.plan.nodes {
+		for _, f := range n.fetches {
+			if n.kept || !resource.Networked(f.request.URL) || p.Fetcher.IsOffline() {
+				continue
+			}
+			e := &early{sum: sha256.New()}
+			p.early[f] = e
+			f.download = ahead.Add(f.request, oplog.Op{}, func() (resource.Sink, error) { return e, nil })
+		}
+	}
+	return ahead.Close
+}
+
 // get fetches what an operation writes, where a plan may: nothing is kept of
 // what is large. Without an error and false the rest is the server's to say.
 func (p *preview) get(f *fetch, op *plan.Operation, t *text) (bool, error) {
-	info, err := p.Fetcher.To(p.ctx, p.quiet(), f.request, t)
+	var info resource.Info
+	var err error
+	if e := p.early[f]; e != nil {
+		if info, err = f.download.Wait(oplog.Deferred()); err == nil {
+			e.giveTo(t)
+		}
+	} else {
+		info, err = p.Fetcher.To(p.ctx, p.quiet(), f.request, t)
+	}
 	switch {
 	case err == nil:
 		if op.Fetches != nil {
