@@ -20,11 +20,22 @@ import (
 	"firstboot.dev/ignition/internal/resource"
 )
 
-// text is a sink that keeps the beginning, counts all, and compares it with
-// what a file has from an offset on.
+// head keeps the beginning and counts all.
+type head struct {
+	kept []byte
+	n    int64
+}
+
+func (h *head) take(b []byte) {
+	h.n += int64(len(b))
+	if room := plan.MaxDiff + 1 - len(h.kept); room > 0 {
+		h.kept = append(h.kept, b[:min(room, len(b))]...)
+	}
+}
+
+// text is a sink that compares with what a file has from an offset on.
 type text struct {
-	kept    []byte
-	n       int64
+	head
 	file    *os.File // nil: it differs
 	from    int64
 	differs bool
@@ -39,28 +50,20 @@ func (t *text) Write(b []byte) (int, error) {
 		_, err := c.Write(b)
 		t.differs = err != nil
 	}
-	t.n += int64(len(b))
-	if room := plan.MaxDiff + 1 - len(t.kept); room > 0 {
-		t.kept = append(t.kept, b[:min(room, len(b))]...)
-	}
+	t.take(b)
 	return len(b), nil
 }
 
 func (t *text) Reset() error { *t = text{file: t.file, from: t.from}; return nil }
 
-// early is the sink of what is fetched before its file is looked at. It keeps
-// the beginning, and the rest as a sum.
+// early is the sink of what is fetched before its file is looked at.
 type early struct {
-	kept []byte
-	n    int64
-	sum  hash.Hash
+	head
+	sum hash.Hash
 }
 
 func (e *early) Write(b []byte) (int, error) {
-	e.n += int64(len(b))
-	if room := plan.MaxDiff + 1 - len(e.kept); room > 0 {
-		e.kept = append(e.kept, b[:min(room, len(b))]...)
-	}
+	e.take(b)
 	return e.sum.Write(b)
 }
 
@@ -71,7 +74,7 @@ func (e *early) Reset() error {
 
 // giveTo makes t what it would be had it got the bytes.
 func (e *early) giveTo(t *text) {
-	t.kept, t.n, t.differs = e.kept, e.n, t.file == nil
+	t.head, t.differs = e.head, t.file == nil
 	if !t.differs {
 		has := sha256.New()
 		_, err := io.Copy(has, io.NewSectionReader(t.file, t.from, e.n))
