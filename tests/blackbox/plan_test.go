@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"firstboot.dev/ignition/tests/filesystems"
+	"golang.org/x/sys/unix"
 )
 
 const planConfig = `{"ignition":{"version":"3.4.0"},
@@ -203,7 +205,9 @@ func TestPlanRootChanges(t *testing.T) {
 		" is another directory now": func(m *machine) { m.must(os.Rename(m.root, m.root+".old")); m.must(os.Mkdir(m.root, 0o755)) },
 	} {
 		m := newMachine(t)
+		looked := readBySomebody(t, m.path("sysroot/etc/passwd"))
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			looked()
 			change(m)
 			fmt.Fprint(w, "text")
 		}))
@@ -221,6 +225,32 @@ func TestPlanRootChanges(t *testing.T) {
 		wantText(t, res.stderr, m.root+name)
 		if res.code != 1 || res.stdout != "" {
 			t.Errorf("%s: exit %d, %q", name, res.code, res.stdout)
+		}
+	}
+}
+
+// readBySomebody gives a function that waits until a file was read.
+func readBySomebody(t *testing.T, name string) (wait func()) {
+	t.Helper()
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	if _, err := unix.InotifyAddWatch(fd, name, unix.IN_CLOSE_NOWRITE); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		for {
+			n, err := unix.Poll(ready, 30_000)
+			if errors.Is(err, unix.EINTR) {
+				continue
+			}
+			if n != 1 {
+				t.Errorf("nobody read %s: %v", name, err)
+			}
+			return
 		}
 	}
 }
