@@ -5,12 +5,14 @@
 // the end how many tests passed, failed and were skipped. A test with subtests
 // is not counted itself, its subtests are, unless it failed on its own. A
 // package that failed without a failed test (it did not build, it panicked)
-// counts as one failed. Lines that are not JSON are passed on.
+// counts as one failed. Lines that are not JSON are passed on. With a file as its
+// argument it adds what failed tests said to that, to be shown at the end of all.
 package main
 
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,7 +21,11 @@ import (
 )
 
 func main() {
-	t, err := read(os.Stdin, os.Stdout)
+	var failures strings.Builder
+	t, err := read(os.Stdin, os.Stdout, &failures)
+	if err == nil && len(os.Args) > 1 {
+		err = appendTo(os.Args[1], failures.String())
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testcount:", err)
 		os.Exit(2)
@@ -27,6 +33,15 @@ func main() {
 	if t.failed > 0 || t.passed == 0 {
 		os.Exit(1)
 	}
+}
+
+func appendTo(name, text string) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }
 
 // event is one line of `go test -json`.
@@ -43,17 +58,21 @@ type result struct {
 	failed   bool // a subtest failed
 }
 
+// mostLines is how much of the output of one failed test is shown again.
+const mostLines = 200
+
 type totals struct{ passed, failed, skipped int }
 
 // counter gathers the results of one run.
 type counter struct {
 	out     io.Writer
+	failed  io.Writer
 	results map[[2]string]*result // by package and test; the package itself has an empty test
 	order   [][2]string
 }
 
-func read(in io.Reader, out io.Writer) (totals, error) {
-	c := counter{out: out, results: map[[2]string]*result{}}
+func read(in io.Reader, out, failed io.Writer) (totals, error) {
+	c := counter{out: out, failed: failed, results: map[[2]string]*result{}}
 	lines := bufio.NewReader(in)
 	for {
 		line, err := lines.ReadString('\n')
@@ -118,6 +137,7 @@ func (c *counter) ended(e event, r *result) {
 	}
 	if e.Action == "fail" {
 		fmt.Fprint(c.out, strings.Join(r.output, ""))
+		fmt.Fprint(c.failed, strings.Join(r.output[max(0, len(r.output)-mostLines):], ""))
 	}
 	r.output = nil
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"io"
 	"strings"
 	"testing"
 )
@@ -90,8 +91,8 @@ func TestRead(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			var out strings.Builder
-			got, err := read(strings.NewReader(strings.Join(row.lines, "\n")), &out)
+			var out, failed strings.Builder
+			got, err := read(strings.NewReader(strings.Join(row.lines, "\n")), &out, &failed)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -104,5 +105,22 @@ func TestRead(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAgain: what a failed test said is kept for the end, and nothing else.
+func TestAgain(t *testing.T) {
+	var failed strings.Builder
+	lines := []string{
+		`{"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:3: bad\n"}`,
+		`{"Action":"fail","Package":"p","Test":"TestA"}`,
+		`{"Action":"output","Package":"p","Test":"TestB","Output":"    a_test.go:9: good\n"}`,
+		`{"Action":"pass","Package":"p","Test":"TestB"}`,
+	}
+	if _, err := read(strings.NewReader(strings.Join(lines, "\n")), io.Discard, &failed); err != nil {
+		t.Fatal(err)
+	}
+	if failed.String() != "    a_test.go:3: bad\n" {
+		t.Errorf("%q", failed.String())
 	}
 }
